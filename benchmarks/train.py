@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
+from bakeoff.engine.compiling import is_faster_compiled
 from bakeoff.engine.options import EngineOptions
 from bakeoff.methods.contract import ExecutionPath
 from common.flags import common_flags, parsed, positive, run_main
@@ -104,7 +105,11 @@ def _case(
         # Ours sets how shapes are compiled for as long as it is there, so the rivals go first.
         for name, build in loops.items():
             contest.enter(name, build)
-        options = EngineOptions(gradient_checkpointing=arguments.gradient_checkpointing)
+        options = EngineOptions(
+            gradient_checkpointing=arguments.gradient_checkpointing,
+            # As in a study that trains for minutes.
+            compile=True if is_faster_compiled(base) else "auto",
+        )
         contest.enter(OURS, lambda: OurTraining(base, base_bytes, method, slots, work, options))
         check_losses(case, {n: e.first for n, e in contest.entrants.items()}, work.dtype)
         contest.run([range(i, i + 1) for i in range(work.plan.num_steps)], arguments.warmup)

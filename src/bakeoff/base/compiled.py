@@ -20,7 +20,8 @@ from torch import nn
 from torch._dynamo import config as dynamo_config
 from torch.fx.experimental import _config as shape_config
 
-from bakeoff.base.attention.interface import windows_always
+from bakeoff.base.attention import compiled_cpu
+from bakeoff.base.attention.interface import scores_whole, windows_always
 from bakeoff.base.decoder import layers_of
 from bakeoff.base.families.gpt_neo import GptNeoAttention
 from bakeoff.base.model import Base
@@ -62,6 +63,7 @@ def compiled_layers(
         # Sizes that happen to agree, such as rank and rows, are not taken for one.
         with (
             windows_always(any(longest > width for width in widths)),
+            scores_whole(compiled_cpu.serves(base.device, base.compute_dtype, longest)),
             shape_config.patch(use_duck_shape=False),  # type: ignore[attr-defined]
             dynamo_config.patch(recompile_limit=_MOST_COMPILATIONS),
         ):

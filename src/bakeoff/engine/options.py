@@ -34,7 +34,8 @@ class EngineOptions:
     """How passes are computed; results agree up to rounding whatever is chosen."""
 
     compile: bool | Literal["auto"] = "auto"
-    """Whether the base's layers are compiled; ``auto``: on a GPU."""
+    """Whether the base's layers are compiled; ``auto``: on a GPU, and on a CPU that computes in
+    bfloat16 with a C++ compiler at hand where training takes long enough to make up for it."""
     cuda_graph: bool | Literal["auto"] = "auto"
     """Whether an update, and a token of generation, is captured in a graph; ``auto``: on a GPU."""
     gradient_checkpointing: bool | Literal["auto"] = "auto"

@@ -118,6 +118,11 @@ def recomputing_of(bench: Workbench) -> Workbench:
     return _with_engine(bench, gradient_checkpointing=True)
 
 
+def compiled(bench: Workbench) -> Workbench:
+    """The study with compiled layers."""
+    return _with_engine(bench, compile=True)
+
+
 def unjoined(bench: Workbench) -> Workbench:
     """The study with one micro-batch in a pass."""
     return _with_engine(bench, join_micro_batches=False)

@@ -21,6 +21,7 @@ from rich.markup import escape
 
 from bakeoff.base.meta_model import model_bytes
 from bakeoff.base.on_rows import check_base
+from bakeoff.engine.compiling import pays_to_compile
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
@@ -39,7 +40,7 @@ from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.formatting import shown_seconds
 from bakeoff.measure import forecasts
 from bakeoff.measure.fit import check_fit, needs_of
-from bakeoff.measure.needs import recomputing_of
+from bakeoff.measure.needs import compiled, recomputing_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
 from bakeoff.memory import resident_bytes
@@ -203,6 +204,8 @@ class Runner:
                 bench = recomputing_of(bench)
         elif not self.force:
             bench, forecast = check_fit(bench, schedule)
+        if pays_to_compile(bench):
+            bench = compiled(bench)
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)

@@ -23,7 +23,7 @@ from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.selecting import ChoiceWorker
 from bakeoff.execution.testing import TestingWorker
-from bakeoff.measure.needs import recomputing_of
+from bakeoff.measure.needs import compiled, recomputing_of
 from bakeoff.metrics.background import BackgroundScoring
 from bakeoff.runs.events import CohortJob, JobKind
 from bakeoff.search.schedule import StudySchedule
@@ -110,12 +110,14 @@ class Settled:
     Attributes:
         device: ``cpu`` or ``cuda``. precision: that the base computes in.
         recomputes: whether activations are computed again in the backward pass.
+        compiles: whether a CPU compiles the base's layers.
         fingerprints: of base, data, device and precision, which a worker must find as they are.
     """
 
     device: str
     precision: str
     recomputes: bool
+    compiles: bool
     fingerprints: Mapping[str, str]
 
 
@@ -125,6 +127,7 @@ def settled_by(bench: Workbench) -> Settled:
         device=bench.base.device.type,
         precision=str(bench.base.compute_dtype).removeprefix("torch."),
         recomputes=bench.engine.recomputes,
+        compiles=bench.engine.compile is True,
         fingerprints=bench.fingerprints(),
     )
 
@@ -145,6 +148,8 @@ def opened(mapping: Mapping[str, Any], run: str, root: str, settled: Settled) ->
     bench = open_workbench(study, settled.device)
     if settled.recomputes and not bench.engine.recomputes:
         bench = recomputing_of(bench)
+    if settled.compiles and bench.engine.compile == "auto":
+        bench = compiled(bench)
     for what, found in bench.fingerprints().items():
         wanted = settled.fingerprints.get(what)
         if found != wanted:

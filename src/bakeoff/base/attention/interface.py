@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from bakeoff.base.attention.compiled_cpu import compiled_attention
 from bakeoff.base.attention.cpu import blockwise_attention, serves
 from bakeoff.base.attention.decoding import DecodingState
 from bakeoff.base.attention.fused import fused_attention
@@ -63,6 +64,7 @@ class _Present(threading.local):
     decoding: DecodingState | None = None
     extension: Extension | None = None
     windows_always: bool = False
+    scores_whole: bool = False
 
 
 _present = _Present()
@@ -103,6 +105,16 @@ def windows_always(enabled: bool) -> Iterator[None]:
         yield
     finally:
         _present.windows_always = before
+
+
+@contextmanager
+def scores_whole(enabled: bool) -> Iterator[None]:
+    """Lets the backward pass of compiled attention hold the scores of whole rows at a time."""
+    before, _present.scores_whole = _present.scores_whole, enabled
+    try:
+        yield
+    finally:
+        _present.scores_whole = before
 
 
 def asks_windows_always() -> bool:
@@ -168,6 +180,12 @@ def attend(
         return blockwise_attention(query, key, value, scaling=scaling, window=window)
     if window is not None and (_present.windows_always or query.shape[2] > window):
         return windowed_attention(query, key, value, scaling=scaling, window=window)
+    if (
+        torch.compiler.is_compiling()
+        and _present.scores_whole
+        and query.shape[3] == value.shape[3]
+    ):
+        return compiled_attention(query, key, value, scaling=scaling)
     return fused_attention(query, key, value, is_causal=True, scaling=scaling)
 
 

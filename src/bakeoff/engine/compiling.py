@@ -1,0 +1,79 @@
+"""Whether the base's layers are compiled, where a study leaves that open.
+
+On a GPU they are. On a CPU compiled layers take two thirds of the time in bfloat16, for the norms,
+rotary positions and activations between the products are dozens of passes over memory
+(``docs/performance.md``), but compiling takes half a minute, and a C++ compiler.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from functools import cache
+
+import torch
+
+from bakeoff.base.compiled import decoder_layers
+from bakeoff.base.devices import kind_of
+from bakeoff.base.model import Base
+from bakeoff.engine.backends.worker_threads import WIDEST
+from bakeoff.engine.workbench import Workbench
+
+_LEAST_FLOPS = 1e13
+"""Operations of one candidate's training for each thread from which compiling pays: about a minute
+and a half at what a core reaches in bfloat16. All candidates share what was compiled."""
+_FLOPS = 4
+"""For each parameter and token: a product in the forward pass, and one in the backward pass of a
+frozen layer."""
+
+_log = logging.getLogger(__name__)
+
+
+def pays_to_compile(bench: Workbench) -> bool:
+    """Whether ``engine.compile: auto`` compiles the layers of a study's base on a CPU.
+
+    The rule looks at shapes and at the machine alone, so that a resumed run does as it did.
+    """
+    return (
+        bench.engine.compile == "auto"
+        and len(bench.held_bases) == 1
+        and _training_flops(bench) >= _LEAST_FLOPS * torch.get_num_threads()
+        and is_faster_compiled(bench.base)
+    )
+
+
+def is_faster_compiled(base: Base) -> bool:
+    """Whether a base's layers are faster compiled on the CPU that it is on, if they can be.
+
+    Narrow bases compute in worker threads, of which compiled code has one.
+    """
+    return (
+        kind_of(base.device) == "cpu"
+        and base.compute_dtype == torch.bfloat16
+        and base.choice.quantization == "none"
+        and base.width > WIDEST
+        and not base.is_sharded
+        and compiler_serves()
+    )
+
+
+def _training_flops(bench: Workbench) -> float:
+    """Of one candidate of the study, in the base's layers."""
+    numbers = sum(p.numel() for layer in decoder_layers(bench.base) for p in layer.parameters())
+    tokens = bench.plans["train"].tokens_padded * bench.protocol.epochs
+    return float(_FLOPS * numbers * tokens)
+
+
+@cache
+def compiler_serves() -> bool:
+    """Whether Inductor compiles for this processor: it is tried once, on a sum."""
+    if shutil.which(os.environ.get("CXX", "g++")) is None and shutil.which("clang++") is None:
+        return False
+    given = torch.arange(5.0)
+    try:
+        found = torch.compile(lambda x: x * 2 + 1, dynamic=True)(given)
+    except Exception as error:  # a compiler has many ways to fail; training goes on without
+        _log.info("layers are not compiled: %s", error)
+        return False
+    return bool(torch.equal(found, given * 2 + 1))
