@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
+
 from bakeoff.base.compiled import compiled_layers
 from bakeoff.base.devices import kind_of, present_profile
 from bakeoff.engine.backends.capture import Note, give_up_capturing
@@ -34,8 +36,9 @@ def accelerated(
     """
     base = cohort.base
     on_gpu = kind_of(base.device) == "cuda"
-    is_traced = present_profile() is not None
-    # A trace sees operations one by one; compiled code is only ever smaller.
+    # A trace sees operations one by one; compiled code is only ever smaller. What is compiled under
+    # a mode that watches operations, PyTorch leaves uncompiled from then on.
+    is_traced = present_profile() is not None or is_in_torch_dispatch_mode()
     compiles = (
         not is_traced
         and not base.is_sharded

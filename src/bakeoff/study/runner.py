@@ -71,6 +71,10 @@ from bakeoff.types import RunState
 if TYPE_CHECKING:
     from bakeoff.search.storage import SearchStorage
 
+_COMPILES = (
+    "the layers of the base are compiled, which takes half a minute and pays in a training as long "
+    "as this one; leave them as they are with --set engine.compile=false"
+)
 _log = logging.getLogger(__name__)
 
 
@@ -205,6 +209,7 @@ class Runner:
         elif not self.force:
             bench, forecast = check_fit(bench, schedule)
         if pays_to_compile(bench):
+            self._note(_COMPILES)
             bench = compiled(bench)
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch._dynamo import config as dynamo_config
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bakeoff.base.attention.cpu import SHORTEST
 from bakeoff.base.attention.interface import asks_windows_always, windows_always
@@ -188,6 +189,25 @@ def test_one_compilation_serves_any_number_of_slots(kit: Kit, counting: Counting
     assert graphs(1, lambda cohort: trained(cohort, 2, 9)) == 0
 
 
+def test_what_watches_operations_sees_layers_as_they_are_written(kit: Kit) -> None:
+    """What is compiled under such a mode, PyTorch would leave uncompiled from then on."""
+    bench = kit.bench("llama")
+    options = EngineOptions(compile=True, cuda_graph=False)
+
+    class Watching(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            return func(*args, **(kwargs or {}))
+
+    with seated(bench, COMPILED) as cohort:
+        with Watching(), accelerated(cohort, 12, options):
+            assert not bench.base.is_compiled
+            trained(cohort, 3, 7)
+        with accelerated(cohort, 12, options):
+            assert bench.base.is_compiled
+
+
 def test_a_whole_training_compiles_twice(
     kit: Kit, counting: Counting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,7 +319,7 @@ def test_layers_are_compiled_around_what_is_not_compiled_with_them(
         plain = gradients(bench, kinds, lambda base: nullcontext(), shapes)
         compiled = gradients(bench, kinds, lambda base: compiled_layers(base, 9, counting), shapes)
         for ours, expected in zip(compiled, plain, strict=True):
-            torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
         counts.append(counting.graphs)
     assert counts[0] == counts[1] > 1
 

@@ -110,7 +110,7 @@ class LowRankHook:
         shared_KNR = None if self._together is None else self._together.product(x_KND)
         if shared_KNR is None:
             shared_KNR = torch.bmm(x_KND, self._a_KDR.to(dtype))
-        return torch.baddbmm(y_KNE, shared_KNR, scaled_KRE)
+        return _plus(y_KNE, shared_KNR, scaled_KRE)
 
 
 class SettledHook:
@@ -136,3 +136,11 @@ class SettledHook:
         if shared_1NR is None:
             shared_1NR = torch.bmm(x_1ND, a_1DR)
         return y_1NE.baddbmm_(shared_1NR, scaled_1RE)
+
+
+def _plus(y_KNE: Tensor, low_KNR: Tensor, second_KRE: Tensor) -> Tensor:
+    """[K, N, E] of ``y + low @ second``, [K, N, R] and [K, R, E]."""
+    if torch.compiler.is_compiling() and y_KNE.device.type == "cpu":
+        # Compiled code adds where it reads the sum next; a product that adds would copy it first.
+        return y_KNE + torch.bmm(low_KNR, second_KRE)
+    return torch.baddbmm(y_KNE, low_KNR, second_KRE)
