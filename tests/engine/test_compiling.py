@@ -15,7 +15,7 @@ from bakeoff.engine.compiling import compiler_serves, is_faster_compiled, pays_t
 from bakeoff.engine.options import EngineOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.needs import compiled
-from bakeoff.study import runner
+from bakeoff.study import settling
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
 from tests.studies import Outcome
@@ -95,7 +95,7 @@ def test_a_study_says_that_it_compiles(
         asked.append(bench)
         return bench  # compiled layers are test_acceleration.py's
 
-    monkeypatch.setattr(runner, "compiled", watched)
+    monkeypatch.setattr(settling, "compiled", watched)
     outcome = run_small(**BFLOAT16)
     assert outcome.code == 0 and len(asked) == 1
     assert "engine.compile=false" in outcome.message

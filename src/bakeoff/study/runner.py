@@ -21,7 +21,6 @@ from rich.markup import escape
 
 from bakeoff.base.meta_model import model_bytes
 from bakeoff.base.on_rows import check_base
-from bakeoff.engine.compiling import pays_to_compile
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
@@ -39,8 +38,7 @@ from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.formatting import shown_seconds
 from bakeoff.measure import forecasts
-from bakeoff.measure.fit import check_fit, needs_of
-from bakeoff.measure.needs import compiled, recomputing_of
+from bakeoff.measure.fit import needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
 from bakeoff.memory import resident_bytes
@@ -62,6 +60,7 @@ from bakeoff.study.notes import unused_settings
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
 from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
+from bakeoff.study.settling import as_it_runs
 from bakeoff.study.snapshots import Snapshots
 from bakeoff.study.stages import ElsewherePlan, Stages, clock_of, timed
 from bakeoff.study.study import Study
@@ -71,10 +70,6 @@ from bakeoff.types import RunState
 if TYPE_CHECKING:
     from bakeoff.search.storage import SearchStorage
 
-_COMPILES = (
-    "the layers of the base are compiled, which takes half a minute and pays in a training as long "
-    "as this one; leave them as they are with --set engine.compile=false"
-)
 _log = logging.getLogger(__name__)
 
 
@@ -202,15 +197,7 @@ class Runner:
         first = torch.from_numpy(np.asarray(bench.data.splits["train"].tokens[0], dtype=np.int64))
         check_base(bench.base, first, "the first training row")
         schedule = schedule_of(self.study, bench)
-        forecast: int | None = None
-        if ranks().count > 1:  # what each holds of a sharded base is not forecast
-            if bench.engine.gradient_checkpointing == "auto":
-                bench = recomputing_of(bench)
-        elif not self.force:
-            bench, forecast = check_fit(bench, schedule)
-        if pays_to_compile(bench):
-            self._note(_COMPILES)
-            bench = compiled(bench)
+        bench, forecast = as_it_runs(bench, schedule, self._note, force=self.force)
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)

@@ -61,9 +61,7 @@ def test_large_scores_are_not_rounded_on_the_way_back() -> None:
     query, key, value, slope = tensors(1, 2, 2, 64, 64)
     query = query * 4
     exact = [tensor.double().requires_grad_() for tensor in (query, key, value)]
-    wanted = torch.autograd.grad(
-        defined(exact[0], exact[1], exact[2], 1.0), exact, slope.double()
-    )
+    wanted = torch.autograd.grad(defined(exact[0], exact[1], exact[2], 1.0), exact, slope.double())
     leaves = [tensor.clone().requires_grad_() for tensor in (query, key, value)]
     output = compiled_attention(leaves[0], leaves[1], leaves[2], scaling=1.0)
     for right, ours in zip(wanted, torch.autograd.grad(output, leaves, slope), strict=True):

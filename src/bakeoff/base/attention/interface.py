@@ -180,11 +180,7 @@ def attend(
         return blockwise_attention(query, key, value, scaling=scaling, window=window)
     if window is not None and (_present.windows_always or query.shape[2] > window):
         return windowed_attention(query, key, value, scaling=scaling, window=window)
-    if (
-        torch.compiler.is_compiling()
-        and _present.scores_whole
-        and query.shape[3] == value.shape[3]
-    ):
+    if torch.compiler.is_compiling() and _present.scores_whole and query.shape[3] == value.shape[3]:
         return compiled_attention(query, key, value, scaling=scaling)
     return fused_attention(query, key, value, is_causal=True, scaling=scaling)
 
