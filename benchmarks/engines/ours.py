@@ -69,7 +69,7 @@ def initial_tensors(method: Method, slot: int = 0) -> Tensors:
 
 
 class OurTraining(Engine):
-    """Some slots of one method; on a GPU compiled and captured, as in a study.
+    """Some slots of one method; on a GPU compiled and captured, as in a study, on a CPU as asked.
 
     Args:
         base: the base. base_bytes: what came with it.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from bakeoff.engine import compiling
+from bakeoff.engine import acceleration, compiling
 from bakeoff.engine.compiling import compiler_serves, is_faster_compiled, pays_to_compile
 from bakeoff.engine.options import EngineOptions
 from bakeoff.engine.workbench import Workbench
@@ -55,16 +55,27 @@ def test_a_long_training_of_a_wide_base_in_bfloat16_is_compiled(
     assert not pays_to_compile(bench)
 
 
-def test_threads_and_epochs_decide_how_long_is_long(
+@pytest.mark.usefixtures("large")
+def test_not_where_no_method_goes_through_the_layers_or_memory_is_short(
+    bench: Workbench, place: Path, small: Callable[..., dict[str, Any]]
+) -> None:
+    recomputing = replace(bench, engine=replace(bench.engine, gradient_checkpointing=True))
+    assert not pays_to_compile(recomputing), "whole rows' scores are in no forecast"
+    methods: dict[str, Any] = {"head": {"kind": "head"}, "full": {"kind": "full"}}
+    apart = small(**BFLOAT16, methods=methods)
+    bench = open_workbench(study_from_mapping(apart, folder=place), "cpu")
+    assert not pays_to_compile(bench)
+
+
+def test_epochs_decide_how_long_is_long(
     bench: Workbench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rule in numbers: four operations for each number of the layers and padded token."""
     numbers = sum(p.numel() for n, p in bench.base.decoder.named_parameters() if "h." in n)
     once = 4 * numbers * bench.plans["train"].tokens_padded
     monkeypatch.setattr(compiling, "is_faster_compiled", lambda base: True)
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
     for epochs, share, wanted in ((1, 1.0, True), (1, 1.01, False), (2, 1.01, True)):
-        monkeypatch.setattr(compiling, "_LEAST_FLOPS", share * once / 3)
+        monkeypatch.setattr(compiling, "_LEAST_FLOPS", share * once)
         found = replace(bench, protocol=replace(bench.protocol, epochs=epochs))
         assert pays_to_compile(found) is wanted, (epochs, share)
 
@@ -99,3 +110,27 @@ def test_a_study_says_that_it_compiles(
     outcome = run_small(**BFLOAT16)
     assert outcome.code == 0 and len(asked) == 1
     assert "engine.compile=false" in outcome.message
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("before", [True, False])
+def test_a_run_goes_on_as_it_began(
+    run_small: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, before: bool
+) -> None:
+    """Whatever the rule says by then, as it does of more epochs or another machine."""
+    answers = iter([before])
+    monkeypatch.setattr(settling, "pays_to_compile", lambda bench: next(answers))
+    # Its process would compile in earnest.
+    monkeypatch.setattr("bakeoff.study.stages.measure_all", lambda *given: None)
+    asked: list[Workbench] = []
+
+    def marked(bench: Workbench) -> Workbench:
+        asked.append(bench)
+        return replace(bench, engine=replace(bench.engine, compile=True))
+
+    monkeypatch.setattr(settling, "compiled", marked)
+    # Compiled layers are test_acceleration.py's.
+    monkeypatch.setattr(acceleration, "compiled_layers", lambda base, longest: nullcontext())
+    assert run_small(**BFLOAT16).code == 0
+    assert run_small(**BFLOAT16, protocol={"epochs": 2}).code == 0
+    assert len(asked) == 2 * before

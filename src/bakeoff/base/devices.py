@@ -35,7 +35,9 @@ class GpuProfile:
 class _Present(threading.local):
     """What passes in this thread simulate."""
 
-    profile: GpuProfile | None = None
+    # Set in every thread: compiled code asks whether it is there.
+    def __init__(self) -> None:
+        self.profile: GpuProfile | None = None
 
 
 _present = _Present()

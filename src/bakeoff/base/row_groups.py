@@ -93,7 +93,9 @@ class RowGroups:
 
 
 class _Present(threading.local):
-    groups: RowGroups | None = None
+    # Set in every thread: compiled code asks whether they are there.
+    def __init__(self) -> None:
+        self.groups: RowGroups | None = None
 
 
 _present = _Present()

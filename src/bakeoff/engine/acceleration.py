@@ -36,11 +36,12 @@ def accelerated(
     """
     base = cohort.base
     on_gpu = kind_of(base.device) == "cuda"
-    # A trace sees operations one by one; compiled code is only ever smaller. What is compiled under
-    # a mode that watches operations, PyTorch leaves uncompiled from then on.
-    is_traced = present_profile() is not None or is_in_torch_dispatch_mode()
+    # A trace sees operations one by one.
+    is_traced = present_profile() is not None
     compiles = (
         not is_traced
+        # What PyTorch meets under a mode that watches operations, it never compiles from then on.
+        and not is_in_torch_dispatch_mode()
         and not base.is_sharded
         and (on_gpu if options.compile == "auto" else options.compile)
     )

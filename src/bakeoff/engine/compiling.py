@@ -19,10 +19,11 @@ from bakeoff.base.devices import kind_of
 from bakeoff.base.model import Base
 from bakeoff.engine.backends.worker_threads import WIDEST
 from bakeoff.engine.workbench import Workbench
+from bakeoff.methods.contract import Method
 
-_LEAST_FLOPS = 1e13
-"""Operations of one candidate's training for each thread from which compiling pays: about a minute
-and a half at what a core reaches in bfloat16. All candidates share what was compiled."""
+_LEAST_FLOPS = 2e13
+"""Operations of one candidate's training from which compiling pays: a minute and a half at what two
+cores reach in bfloat16. All candidates share what was compiled."""
 _FLOPS = 4
 """For each parameter and token: a product in the forward pass, and one in the backward pass of a
 frozen layer."""
@@ -33,20 +34,30 @@ _log = logging.getLogger(__name__)
 def pays_to_compile(bench: Workbench) -> bool:
     """Whether ``engine.compile: auto`` compiles the layers of a study's base on a CPU.
 
-    The rule looks at shapes and at the machine alone, so that a resumed run does as it did.
+    Not where activations are computed again because memory is short: compiled attention holds the
+    scores of whole rows for a moment, which no forecast knows.
     """
     return (
         bench.engine.compile == "auto"
+        and not bench.engine.recomputes
         and len(bench.held_bases) == 1
-        and _training_flops(bench) >= _LEAST_FLOPS * torch.get_num_threads()
+        and any(_goes_through_layers(m) for found in bench.methods.values() for m in found.values())
+        and _training_flops(bench) >= _LEAST_FLOPS
         and is_faster_compiled(bench.base)
     )
+
+
+def _goes_through_layers(method: Method) -> bool:
+    """Whether a method trains through the frozen layers: others have no use of compiled ones."""
+    path = method.execution_path
+    return path.shares_base and not path.reads_hidden_states
 
 
 def is_faster_compiled(base: Base) -> bool:
     """Whether a base's layers are faster compiled on the CPU that it is on, if they can be.
 
-    Narrow bases compute in worker threads, of which compiled code has one.
+    Narrow bases compute in worker threads, of which compiled code has one; experts that are chosen
+    by what a token is cannot be compiled in one piece.
     """
     return (
         kind_of(base.device) == "cpu"
@@ -54,6 +65,7 @@ def is_faster_compiled(base: Base) -> bool:
         and base.choice.quantization == "none"
         and base.width > WIDEST
         and not base.is_sharded
+        and not base.expert_layers()
         and compiler_serves()
     )
 
@@ -70,6 +82,8 @@ def compiler_serves() -> bool:
     """Whether Inductor compiles for this processor: it is tried once, on a sum."""
     if shutil.which(os.environ.get("CXX", "g++")) is None and shutil.which("clang++") is None:
         return False
+    # What PyTorch would start for Triton, which has no part in it.
+    os.environ.setdefault("TORCH_WARM_POOL", "0")
     given = torch.arange(5.0)
     try:
         found = torch.compile(lambda x: x * 2 + 1, dynamic=True)(given)

@@ -159,6 +159,9 @@ class TrainingWorker:
         except StoreError:
             raise
         except Exception as error:  # whatever it is, the others go on
+            if self.stop.requested is not None:
+                # The signal reaches a compiler that runs for this process too, and fails it.
+                raise self.stop.requested from error
             present = trainer.present if trainer and trainer.present else None
             found = _Failure(
                 error=error,

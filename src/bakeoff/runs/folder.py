@@ -52,6 +52,7 @@ _PRICES = "prices"
 GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
 """Whether a study may go on with more epochs in the folder of an earlier one, given both, which
 differ in nothing else, and the folder: None where it may, else why not."""
+_COMPILED_KEY = "compiled"
 _SOURCES_KEY = "sources"
 _GROWN_KEY = "grown"
 _STUDY_KEY = "study"
@@ -130,6 +131,7 @@ class RunFolder(Storage):
         mix_versions: bool = False,
         also: Mapping[str, str] = MappingProxyType({}),
         sources: Sequence[str] = (),
+        compiles: bool = False,
     ) -> list[str]:
         """Makes the folder this study's: only once its input has proved to be good.
 
@@ -143,6 +145,7 @@ class RunFolder(Storage):
                 that is known must be as it was.
             sources: what the files of base and data are known by; other files may well hold the
                 same input.
+            compiles: whether the base's layers are compiled, see ``compiled_before``.
 
         Returns:
             What a reader must know: that parts were made with other versions, that it grew.
@@ -181,6 +184,8 @@ class RunFolder(Storage):
         ledger = ledger_of(self._before, self._outline)
         content = {**inputs, **also, _ID_KEY: uuid.uuid4().hex, _VERSIONS_KEY: dict(versions)}
         content |= {**ledger, _SOURCES_KEY: list(sources), _STUDY_KEY: self._text}
+        if compiles:
+            content[_COMPILED_KEY] = True
         self.write_json(INPUTS_FILE, content)
         self._write_study()
         return []
@@ -240,6 +245,13 @@ class RunFolder(Storage):
         inputs = self.read_json(INPUTS_FILE)
         found = inputs.get(_SOURCES_KEY) if isinstance(inputs, dict) else None
         return [str(part) for part in found] if isinstance(found, list) else None
+
+    def compiled_before(self) -> bool | None:
+        """Whether the run's first call compiled the base's layers; None before there was one."""
+        if not (self.path / STUDY_FILE).exists():
+            return None
+        inputs = self.read_json(INPUTS_FILE)
+        return isinstance(inputs, dict) and inputs.get(_COMPILED_KEY) is True
 
     def _write_study(self) -> None:
         """Writes the study, and keeps the one that it grew from beside it."""

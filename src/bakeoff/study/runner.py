@@ -197,7 +197,13 @@ class Runner:
         first = torch.from_numpy(np.asarray(bench.data.splits["train"].tokens[0], dtype=np.int64))
         check_base(bench.base, first, "the first training row")
         schedule = schedule_of(self.study, bench)
-        bench, forecast = as_it_runs(bench, schedule, self._note, force=self.force)
+        bench, forecast = as_it_runs(
+            bench,
+            schedule,
+            self._note,
+            force=self.force,
+            compiled_before=self.folder.compiled_before(),
+        )
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)
@@ -211,6 +217,7 @@ class Runner:
             mix_versions=self.mix_versions,
             also=bench.also_fingerprints(),
             sources=sources_of(self.study) or (),
+            compiles=bench.engine.compile is True,
         )
         self.folder.sweep()
         if self.elsewhere is not None:
@@ -267,7 +274,9 @@ class Runner:
                 ).run(start)
             # A driver whose jobs run apart holds no adapters.
             trained_here = self.elsewhere is None or self.elsewhere.is_part
-            if trained_here and forecast is not None and bench.base.device.type == "cpu":
+            # What is forecast is layers as they are written.
+            is_as_forecast = bench.base.device.type == "cpu" and bench.engine.compile is not True
+            if trained_here and forecast is not None and is_as_forecast:
                 forecasts.keep(forecast, resident_bytes(highest=True) - at_first)
         except StoreError:
             reserve.give()

@@ -19,7 +19,12 @@ COMPILES: Final = (
 
 
 def as_it_runs(
-    bench: Workbench, schedule: StudySchedule, note: Callable[[str], None], *, force: bool
+    bench: Workbench,
+    schedule: StudySchedule,
+    note: Callable[[str], None],
+    *,
+    force: bool,
+    compiled_before: bool | None,
 ) -> tuple[Workbench, int | None]:
     """The study as it is to run, and the bytes that it is forecast to take.
 
@@ -27,6 +32,8 @@ def as_it_runs(
         bench: as loaded. schedule: its candidates.
         note: called with a sentence on what a user may want to change.
         force: whether a study that does not fit into memory runs all the same.
+        compiled_before: whether an earlier call of the run compiled layers, so that this one goes
+            on as it began, with another number of epochs too; None where there was none.
 
     Returns:
         The study; and the forecast, None where nothing was traced.
@@ -40,7 +47,9 @@ def as_it_runs(
             bench = recomputing_of(bench)
     elif not force:
         bench, forecast = check_fit(bench, schedule)
-    if pays_to_compile(bench):
+    if compiled_before is None:
+        compiled_before = pays_to_compile(bench)
+    if compiled_before and bench.engine.compile == "auto":
         note(COMPILES)
         bench = compiled(bench)
     return bench, forecast

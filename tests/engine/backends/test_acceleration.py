@@ -189,6 +189,26 @@ def test_one_compilation_serves_any_number_of_slots(kit: Kit, counting: Counting
     assert graphs(1, lambda cohort: trained(cohort, 2, 9)) == 0
 
 
+def test_a_prefix_is_not_missed_by_what_was_compiled_without_one(
+    kit: Kit, counting: Counting
+) -> None:
+    """In a thread that has never had one: nothing but the thread's state tells the two apart."""
+    found: list[tuple[Tensor, Tensor]] = []
+
+    def work() -> None:
+        bench = kit.bench("llama")
+        gradients(bench, [KINDS[1]], lambda base: compiled_layers(base, 12, counting))
+        kinds: list[tuple[str, dict[str, Any]]] = [("prefix", {"prefix_length": 4})]
+        found.append(gradients(bench, kinds, lambda base: compiled_layers(base, 12, counting)))
+        found.append(gradients(bench, kinds, lambda base: nullcontext()))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+
+
 def test_what_watches_operations_sees_layers_as_they_are_written(kit: Kit) -> None:
     """What is compiled under such a mode, PyTorch would leave uncompiled from then on."""
     bench = kit.bench("llama")

@@ -59,12 +59,16 @@ class Extension(Protocol):
 
 
 class _Present(threading.local):
-    """What attention works with in this thread."""
+    """What attention works with in this thread.
 
-    decoding: DecodingState | None = None
-    extension: Extension | None = None
-    windows_always: bool = False
-    scores_whole: bool = False
+    Set in every thread: compiled code asks whether they are there.
+    """
+
+    def __init__(self) -> None:
+        self.decoding: DecodingState | None = None
+        self.extension: Extension | None = None
+        self.windows_always = False
+        self.scores_whole = False
 
 
 _present = _Present()
