@@ -182,7 +182,12 @@ class RunFolder(Storage):
             known = {**before, **also, _SOURCES_KEY: list(sources)}
             return [*notes, *self._grow(known, before), *self.restore_study()]
         ledger = ledger_of(self._before, self._outline)
-        content = {**inputs, **also, _ID_KEY: uuid.uuid4().hex, _VERSIONS_KEY: dict(versions)}
+        content: dict[str, Any] = {
+            **inputs,
+            **also,
+            _ID_KEY: uuid.uuid4().hex,
+            _VERSIONS_KEY: dict(versions),
+        }
         content |= {**ledger, _SOURCES_KEY: list(sources), _STUDY_KEY: self._text}
         if compiles:
             content[_COMPILED_KEY] = True

@@ -65,7 +65,7 @@ class _Attention(Function):
         output, logsumexp_BHT = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
             query, keys, values, 0.0, True, scale=factor
         )
-        ctx.save_for_backward(query, key, value, output, logsumexp_BHT)
+        ctx.save_for_backward(query, key, value, logsumexp_BHT)
         ctx.factor = factor
         found: Tensor = output
         return found
@@ -73,7 +73,7 @@ class _Attention(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, output, logsumexp_BHT = ctx.saved_tensors
+        query, key, value, logsumexp_BHT = ctx.saved_tensors
         factor = ctx.factor
         rows, heads, positions, width = query.shape
         groups = key.shape[1]
@@ -90,7 +90,8 @@ class _Attention(Function):
         sums_NQ1 = logsumexp_BHT.reshape(*shared, 1)
         shares_NQT = (scores_NQT - sums_NQ1).exp().masked_fill(is_hidden_QT, 0.0).to(query.dtype)
         of_shares_NQT = torch.bmm(slope_NQC, values_NTC.transpose(1, 2))
-        mean_NQ1 = (slope_NQC.float() * by_key_head(output).float()).sum(-1, keepdim=True)
+        # Of the rounded ones, so that a query that sees one key alone has no gradient.
+        mean_NQ1 = (shares_NQT.float() * of_shares_NQT.float()).sum(-1, keepdim=True)
         of_scores_NQT = (shares_NQT * (of_shares_NQT - mean_NQ1) * factor).to(query.dtype)
         of_query = torch.bmm(of_scores_NQT, keys_NTC).view(rows, heads, positions, width)
         of_key = torch.bmm(of_scores_NQT.transpose(1, 2), asked_NQC).view(key.shape)
