@@ -10,14 +10,23 @@ from typing import Any
 
 import pytest
 
+from bakeoff.base.model import Base
 from bakeoff.engine import acceleration, compiling
-from bakeoff.engine.compiling import compiler_serves, is_faster_compiled, pays_to_compile
+from bakeoff.engine.compiling import (
+    compiled_or_written,
+    compiler_serves,
+    is_faster_compiled,
+    pays_to_compile,
+)
 from bakeoff.engine.options import EngineOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.needs import compiled
+from bakeoff.measure.rounds import time_methods
+from bakeoff.runs.reading import read_results
 from bakeoff.study import settling
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
+from bakeoff.types import RunState
 from tests.studies import Outcome
 
 BFLOAT16 = {"precision": "bfloat16"}
@@ -132,3 +141,58 @@ def test_a_run_goes_on_as_it_began(
     assert run_small(**BFLOAT16).code == 0
     assert run_small(**BFLOAT16, protocol={"epochs": 2}).code == 0
     assert len(asked) == 2 * before
+
+
+class _CompilerError(RuntimeError):
+    """As Inductor's: a file in its cache is torn, or g++ was killed."""
+
+
+_CompilerError.__module__ = "torch._inductor.exc"
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Has everything that is to be compiled fail; counts."""
+    calls: list[int] = []
+
+    def compiled_layers(base: Base, longest: int) -> None:
+        calls.append(longest)
+        raise _CompilerError("file too short")
+
+    monkeypatch.setattr(acceleration, "compiled_layers", compiled_layers)
+    return calls
+
+
+def test_where_the_compiler_fails_training_goes_on_as_it_is_written(
+    run_small: Callable[..., Outcome],
+    place: Path,
+    failing: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And what was compiled is thrown away: a torn file would fail every later call."""
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setattr("bakeoff.study.stages.measure_all", lambda *given: None)
+    torn = place / "cache" / "compiled" / "torn.so"
+    torn.parent.mkdir(parents=True)
+    torn.touch()
+    outcome = run_small(engine={"compile": True})
+    assert outcome.code == 0 and len(failing) == 1
+    assert "could not be compiled" in " ".join(outcome.out.split())
+    assert not torn.exists()
+    results = read_results(place / "out")
+    assert results.status == "complete"
+    assert [c.state for c in results.candidates.values()] == [RunState.COMPLETE]
+
+
+def test_costs_are_measured_as_layers_are_written_where_the_compiler_fails(
+    bench: Workbench, failing: list[int]
+) -> None:
+    compiling_bench = replace(bench, engine=replace(bench.engine, compile=True))
+    found = time_methods(compiling_bench, ["lora"], rounds=1)
+    assert failing and "error" not in found["lora"]
+    with pytest.raises(ValueError, match="its own"):
+        compiled_or_written(compiling_bench, _fails)
+
+
+def _fails(bench: Workbench) -> None:
+    raise ValueError("its own")

@@ -10,7 +10,11 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -19,6 +23,7 @@ from bakeoff.base.devices import kind_of
 from bakeoff.base.model import Base
 from bakeoff.engine.backends.worker_threads import WIDEST
 from bakeoff.engine.workbench import Workbench
+from bakeoff.files import cache_folder
 from bakeoff.methods.contract import Method
 
 _LEAST_FLOPS = 2e13
@@ -28,6 +33,12 @@ _FLOPS = 4
 """For each parameter and token: a product in the forward pass, and one in the backward pass of a
 frozen layer."""
 
+NOT_COMPILED = (
+    "the layers of the base could not be compiled and run as they are written (the whole error is "
+    "in the log); the next call tries it again"
+)
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
+Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
 
@@ -77,11 +88,49 @@ def _training_flops(bench: Workbench) -> float:
     return float(_FLOPS * numbers * tokens)
 
 
+def is_compiler_failure(error: BaseException) -> bool:
+    """Whether PyTorch failed to compile, as opposed to what was compiled failing."""
+    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
+
+
+def as_written(bench: Workbench) -> Workbench:
+    """The study with layers that run as they are written, and nothing left of compiled ones.
+
+    A compiler that was killed leaves torn files, which fail every later call that finds them.
+    """
+    torch.compiler.reset()
+    own = _own_cache()
+    if os.environ.get(_CACHE) == str(own):
+        shutil.rmtree(own, ignore_errors=True)
+    return replace(bench, engine=replace(bench.engine, compile=False))
+
+
+def compiled_or_written(bench: Workbench, work: Callable[[Workbench], Result]) -> Result:
+    """What ``work`` gives of a study; where the compiler fails, with layers as they are written."""
+    try:
+        return work(bench)
+    except Exception as error:
+        if bench.engine.compile is not True or not is_compiler_failure(error):
+            raise
+        _log.warning("%s", NOT_COMPILED, exc_info=error)
+    return work(as_written(bench))
+
+
+def keep_compiled_apart() -> None:
+    """Lets Inductor keep what it compiles in bakeoff's cache, unless the user has said where."""
+    os.environ.setdefault(_CACHE, str(_own_cache()))
+
+
+def _own_cache() -> Path:
+    return cache_folder() / "compiled"
+
+
 @cache
 def compiler_serves() -> bool:
     """Whether Inductor compiles for this processor: it is tried once, on a sum."""
     if shutil.which(os.environ.get("CXX", "g++")) is None and shutil.which("clang++") is None:
         return False
+    keep_compiled_apart()
     # What PyTorch would start for Triton, which has no part in it.
     os.environ.setdefault("TORCH_WARM_POOL", "0")
     given = torch.arange(5.0)

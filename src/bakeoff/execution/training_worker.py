@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,7 @@ from bakeoff.engine.batch_source import (
 )
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.compiling import NOT_COMPILED, as_written, is_compiler_failure
 from bakeoff.engine.schedule import Position, Schedule
 from bakeoff.engine.score import EVALUATION_ROWS
 from bakeoff.engine.train import Trainer
@@ -40,6 +42,7 @@ from bakeoff.runs.events import CohortJob, EventLog, Narrowed
 from bakeoff.search.groups import PassGroup, group_of
 from bakeoff.search.schedule import StudySchedule
 
+_log = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.25
 """Hidden states larger than this share of the free memory go to a file."""
 
@@ -91,6 +94,12 @@ class TrainingWorker:
         self.checkpoints.enter(job.cohort)
         queue = JobQueue(job, self.schedule, self.checkpoints, self.observer.on_note)
         failure = self._attempt(job, queue, position)
+        if failure is not None and self._benches.gives_up_compiling(failure.error):
+            _log.warning("%s", NOT_COMPILED, exc_info=failure.error)
+            self.observer.on_note(NOT_COMPILED)
+            self._set_back(failure, queue)
+            queue = JobQueue(job, self.schedule, self.checkpoints, self.observer.on_note)
+            failure = self._attempt(job, queue, None)
         if failure is None:
             return
         suspects = self._set_back(failure, queue)
@@ -229,6 +238,14 @@ class Benches:
     def __init__(self, bench: Workbench) -> None:
         self._bench = bench
         self._known: dict[PassGroup, Workbench] = {}
+
+    def gives_up_compiling(self, error: BaseException) -> bool:
+        """Whether an error is the compiler's; layers run as they are written from then on."""
+        if self._bench.engine.compile is not True or not is_compiler_failure(error):
+            return False
+        self._bench = as_written(self._bench)
+        self._known.clear()
+        return True
 
     def of(self, group: PassGroup) -> Workbench:
         """The study under a group's protocol, on the base that it trains on."""

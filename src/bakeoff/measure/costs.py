@@ -30,6 +30,7 @@ from transformers import PreTrainedModel
 
 from bakeoff.children import dying_with_parent
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
+from bakeoff.engine.compiling import compiled_or_written
 from bakeoff.engine.workbench import Workbench
 from bakeoff.files import disk_errors
 from bakeoff.measure.dry_run import dry_run
@@ -42,6 +43,7 @@ from bakeoff.memory import (
     keep_freed,
     settled_bytes,
 )
+from bakeoff.methods.contract import Method, Tensors
 from bakeoff.runs.reading import from_json
 from bakeoff.runs.records import CostRecord
 
@@ -177,7 +179,7 @@ def measure_memory(opener: Opener, name: str, rows: int | None = None) -> dict[s
     while True:
         try:
             # Once to warm up what is kept between steps, such as kernels made for a shape.
-            dry_run(bench, method, most, tensors=tensors)
+            bench = compiled_or_written(bench, partial(_warmed_up, method, most, tensors))
             release_memory()
             with PeakMemory(str(bench.base.device)) as peak:
                 dry_run(bench, method, most, tensors=tensors)
@@ -191,6 +193,12 @@ def measure_memory(opener: Opener, name: str, rows: int | None = None) -> dict[s
     on_gpu = bench.base.device.type == "cuda"
     found = peak.bytes if on_gpu else peak.bytes + loaded
     return {"peak_memory_bytes": found, "micro_batch_size": most}
+
+
+def _warmed_up(method: Method, rows: int, tensors: Tensors | None, bench: Workbench) -> Workbench:
+    """The study as it could be run."""
+    dry_run(bench, method, rows, tensors=tensors)
+    return bench
 
 
 def serve(names: Sequence[str], opener: Opener, deadline: float = math.inf) -> None:

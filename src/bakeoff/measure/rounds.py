@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 
 from bakeoff.base.choice import BaseChoice
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
+from bakeoff.engine.compiling import compiled_or_written
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.plain import PlainBase, time_plain_epoch, why_not_plain
 from bakeoff.measure.repeated import FEWEST, median_interval
@@ -157,8 +158,11 @@ class _Turn:
         bench, own = self.bench, self.own
         epoch = _fitting(
             own,
-            lambda rows: time_epoch(
-                bench, own.method, rows, budget, tensors=own.tensors, start=start
+            lambda rows: compiled_or_written(
+                bench,
+                lambda found: time_epoch(
+                    found, own.method, rows, budget, tensors=own.tensors, start=start
+                ),
             ),
         )
         if own.rows_per_second is None:

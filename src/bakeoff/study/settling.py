@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from bakeoff.engine.compiling import pays_to_compile
+from bakeoff.engine.compiling import keep_compiled_apart, pays_to_compile
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.fit import check_fit
 from bakeoff.measure.needs import compiled, recomputing_of
@@ -52,4 +52,6 @@ def as_it_runs(
     if compiled_before and bench.engine.compile == "auto":
         note(COMPILES)
         bench = compiled(bench)
+    if bench.engine.compile is True:
+        keep_compiled_apart()
     return bench, forecast
