@@ -23,7 +23,6 @@ from torch.fx.experimental import _config as shape_config
 from bakeoff.base.attention import compiled_cpu
 from bakeoff.base.attention.interface import scores_whole, windows_always
 from bakeoff.base.decoder import layers_of
-from bakeoff.base.devices import kind_of
 from bakeoff.base.families.gpt_neo import GptNeoAttention
 from bakeoff.base.model import Base
 
@@ -66,11 +65,7 @@ def compiled_layers(
             windows_always(any(longest > width for width in widths)),
             scores_whole(compiled_cpu.serves(base.device, base.compute_dtype, longest)),
             shape_config.patch(use_duck_shape=False),  # type: ignore[attr-defined]
-            dynamo_config.patch(
-                recompile_limit=_MOST_COMPILATIONS,
-                # `auto` chose it, not the user: what a C++ compiler fails on runs as it is written.
-                suppress_errors=kind_of(base.device) == "cpu" and backend == "inductor",
-            ),
+            dynamo_config.patch(recompile_limit=_MOST_COMPILATIONS),
         ):
             yield
     finally:
