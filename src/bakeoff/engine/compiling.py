@@ -118,7 +118,11 @@ def compiled_or_written(bench: Workbench, work: Callable[[Workbench], Result]) -
 
 def keep_compiled_apart() -> None:
     """Lets Inductor keep what it compiles in bakeoff's cache, unless the user has said where."""
-    os.environ.setdefault(_CACHE, str(_own_cache()))
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # with all of Inductor
+
+    # Where no user has said it, importing Inductor may have put its own there.
+    if os.environ.get(_CACHE) in (None, default_cache_dir()):
+        os.environ[_CACHE] = str(_own_cache())
 
 
 def _own_cache() -> Path:
