@@ -189,8 +189,9 @@ def test_costs_are_measured_as_layers_are_written_where_the_compiler_fails(
     bench: Workbench, failing: list[int]
 ) -> None:
     compiling_bench = replace(bench, engine=replace(bench.engine, compile=True))
-    found = time_methods(compiling_bench, ["lora"], rounds=1)
-    assert failing and "error" not in found["lora"]
+    found = time_methods(compiling_bench, ["lora"], rounds=2)
+    assert "error" not in found["lora"]
+    assert len(failing) == 1, "it is not tried again in every turn"
     with pytest.raises(ValueError, match="its own"):
         compiled_or_written(compiling_bench, _fails)
 

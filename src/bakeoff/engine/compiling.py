@@ -105,15 +105,21 @@ def as_written(bench: Workbench) -> Workbench:
     return replace(bench, engine=replace(bench.engine, compile=False))
 
 
-def compiled_or_written(bench: Workbench, work: Callable[[Workbench], Result]) -> Result:
-    """What ``work`` gives of a study; where the compiler fails, with layers as they are written."""
+def compiled_or_written(
+    bench: Workbench, work: Callable[[Workbench], Result]
+) -> tuple[Workbench, Result]:
+    """The study as it can be computed, and what ``work`` gives of it.
+
+    Where the compiler fails, that is with layers as they are written.
+    """
     try:
-        return work(bench)
+        return bench, work(bench)
     except Exception as error:
         if bench.engine.compile is not True or not is_compiler_failure(error):
             raise
         _log.warning("%s", NOT_COMPILED, exc_info=error)
-    return work(as_written(bench))
+    bench = as_written(bench)
+    return bench, work(bench)
 
 
 def keep_compiled_apart() -> None:

@@ -43,7 +43,6 @@ from bakeoff.memory import (
     keep_freed,
     settled_bytes,
 )
-from bakeoff.methods.contract import Method, Tensors
 from bakeoff.runs.reading import from_json
 from bakeoff.runs.records import CostRecord
 
@@ -176,10 +175,14 @@ def measure_memory(opener: Opener, name: str, rows: int | None = None) -> dict[s
     method = bench.methods[name][""]
     tensors = method.load(opener.adapters[name]) if name in opener.adapters else None
     most = bench.protocol.micro_batch_size if rows is None else rows
+
+    def warm_up(found: Workbench) -> None:
+        dry_run(found, method, most, tensors=tensors)
+
     while True:
         try:
             # Once to warm up what is kept between steps, such as kernels made for a shape.
-            bench = compiled_or_written(bench, partial(_warmed_up, method, most, tensors))
+            bench, _ = compiled_or_written(bench, warm_up)
             release_memory()
             with PeakMemory(str(bench.base.device)) as peak:
                 dry_run(bench, method, most, tensors=tensors)
@@ -193,12 +196,6 @@ def measure_memory(opener: Opener, name: str, rows: int | None = None) -> dict[s
     on_gpu = bench.base.device.type == "cuda"
     found = peak.bytes if on_gpu else peak.bytes + loaded
     return {"peak_memory_bytes": found, "micro_batch_size": most}
-
-
-def _warmed_up(method: Method, rows: int, tensors: Tensors | None, bench: Workbench) -> Workbench:
-    """The study as it could be run."""
-    dry_run(bench, method, rows, tensors=tensors)
-    return bench
 
 
 def serve(names: Sequence[str], opener: Opener, deadline: float = math.inf) -> None:

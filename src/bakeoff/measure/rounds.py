@@ -156,15 +156,18 @@ class _Turn:
 
     def __call__(self, budget: Budget, start: float) -> None:
         bench, own = self.bench, self.own
-        epoch = _fitting(
-            own,
-            lambda rows: compiled_or_written(
-                bench,
-                lambda found: time_epoch(
-                    found, own.method, rows, budget, tensors=own.tensors, start=start
+
+        def timed(rows: int) -> dict[str, Any]:
+            # What could not be compiled is not tried again in the next turn.
+            self.bench, found = compiled_or_written(
+                self.bench,
+                lambda study: time_epoch(
+                    study, own.method, rows, budget, tensors=own.tensors, start=start
                 ),
-            ),
-        )
+            )
+            return found
+
+        epoch = _fitting(own, timed)
         if own.rows_per_second is None:
             own.rows_per_second = time_generation(bench, own.method, GENERATION_ROWS, own.tensors)
         latency = token_latency(bench, own.method, own.tensors, document=len(own.epochs))

@@ -221,7 +221,7 @@ def test_what_watches_operations_sees_layers_as_they_are_written(kit: Kit) -> No
             return func(*args, **(kwargs or {}))
 
     with seated(bench, COMPILED) as cohort:
-        with Watching(), accelerated(cohort, 12, options):  # type: ignore[no-untyped-call]
+        with Watching(), accelerated(cohort, 12, options):  # type: ignore[no-untyped-call]  # no types
             assert not bench.base.is_compiled
             trained(cohort, 3, 7)
         with accelerated(cohort, 12, options):
