@@ -238,7 +238,7 @@ def _elsewhere(
         options = from_mapping(ExecutionOptions, given, path="execution")
     if options.executor == "local":
         return None
-    from bakeoff.study.on_ray import plan_of
+    from bakeoff.study.elsewhere import plan_of
 
     elsewhere, said = plan_of(options, settings.device)
     if said:

@@ -83,8 +83,9 @@ def run(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Where jobs run: local (this process), ray (one actor a device, on one machine "
-            "or many) or auto; instead of the study's `execution`.",
+            help="Where jobs run: local (this process), processes (of this machine, on its cores), "
+            "ray (one actor a device, on one machine or many) or auto; instead of the study's "
+            "`execution`.",
         ),
     ] = None,
     address: Annotated[
@@ -96,7 +97,11 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="How many --executor ray has; by default one for each device."),
+        typer.Option(
+            min=1,
+            help="How many --executor ray or processes has; by default one for each device, or "
+            "for each core.",
+        ),
     ] = None,
     mixed_devices: Annotated[
         bool,
@@ -159,7 +164,7 @@ def run(
         if value is not None:
             if executor in ("local", "auto"):
                 raise ConfigError(f"{option}: has no effect with --executor {executor}; give ray")
-            executor = "ray"
+            executor = executor or "ray"
             execution[option.removeprefix("--").replace("-", "_")] = value
     if executor is not None:
         execution["executor"] = executor

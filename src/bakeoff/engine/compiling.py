@@ -53,7 +53,7 @@ def pays_to_compile(bench: Workbench) -> bool:
         and not bench.engine.recomputes
         and len(bench.held_bases) == 1
         and any(_goes_through_layers(m) for found in bench.methods.values() for m in found.values())
-        and _training_flops(bench) >= _LEAST_FLOPS
+        and training_flops(bench) >= _LEAST_FLOPS
         and is_faster_compiled(bench.base)
     )
 
@@ -81,7 +81,7 @@ def is_faster_compiled(base: Base) -> bool:
     )
 
 
-def _training_flops(bench: Workbench) -> float:
+def training_flops(bench: Workbench) -> float:
     """Of one candidate of the study, in the base's layers."""
     numbers = sum(p.numel() for layer in decoder_layers(bench.base) for p in layer.parameters())
     tokens = bench.plans["train"].tokens_padded * bench.protocol.epochs

@@ -183,6 +183,7 @@ def _job(
     path = path_of(group)
     before = [job for job in events.jobs(kind) if kind != "train" or path_of(job.group) == path]
     name = f"{kind}-{path}" if kind == "train" else kind
+    threads = events.threads or torch.get_num_threads()
     job = CohortJob(
         cohort=f"{name}-{len(before) + number}",
         kind=kind,
@@ -192,7 +193,7 @@ def _job(
         split=split,
         width=width,
         micro_batch_size=rows,
-        threads=torch.get_num_threads(),
+        threads=torch.get_num_threads() if kind == "measure" else threads,
     )
     return events.as_narrowed(job)
 

@@ -56,8 +56,8 @@ class CohortJob:
         split: the set that a test is on, or that baselines are asked on: validation's where a
             setting is chosen by it, or the name of a further test set.
         baselines: the names of those that are asked.
-        width: slots at most. micro_batch_size: rows of a slot in one pass. threads: of the process
-            that packed it. All three were resolved then, once.
+        width: slots at most. micro_batch_size: rows of a slot in one pass. threads: that it
+            computes on. All three were resolved when it was packed, once.
     """
 
     cohort: str
@@ -156,7 +156,11 @@ class EventLog:
 
     Attributes:
         events: all of them, in order.
+        threads: of jobs that are packed from here on, but for those that measure; None: as many as
+            this process has.
     """
+
+    threads: int | None = None
 
     def __init__(self, folder: Path, *, only_reads: bool = False) -> None:
         self.path = folder / EVENTS_FILE

@@ -273,7 +273,7 @@ class Runner:
                     judges=self.judges,
                 ).run(start)
             # A driver whose jobs run apart holds no adapters.
-            trained_here = self.elsewhere is None or self.elsewhere.is_part
+            trained_here = self.elsewhere is None or self.elsewhere.trains_here
             # What is forecast is layers as they are written.
             is_as_forecast = bench.base.device.type == "cpu" and bench.engine.compile is not True
             if trained_here and forecast is not None and is_as_forecast:

@@ -62,6 +62,7 @@ class OneShard:
     """
 
     is_part: ClassVar[bool] = True
+    trains_here: ClassVar[bool] = True
     share: Share
 
     def check(self, fingerprints: Mapping[str, str]) -> None:
@@ -119,6 +120,7 @@ class Joining:
     """
 
     is_part: ClassVar[bool] = False
+    trains_here: ClassVar[bool] = False
 
     folders: Sequence[Path]
 

@@ -53,10 +53,14 @@ class ElsewherePlan(Protocol):
 
     Attributes:
         is_part: whether the run makes a part of the study, and another the rest and the whole.
+        trains_here: whether this process trains.
     """
 
     @property
     def is_part(self) -> bool: ...
+
+    @property
+    def trains_here(self) -> bool: ...
 
     def check(self, fingerprints: Mapping[str, str]) -> None:
         """Before the folder becomes this study's: holds base and data against what others have.

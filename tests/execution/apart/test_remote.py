@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bakeoff.errors import ConfigError, StoreError
+from bakeoff.execution.apart.checks import Checks
+from bakeoff.execution.apart.job_worker import JobWorker
 from bakeoff.execution.apart.remote import RemoteFiles
-from bakeoff.execution.ray.actor import JobWorker
-from bakeoff.execution.ray.checks import Checks
 from bakeoff.runs.folder import file_records
 from tests.object_store import object_store
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from bakeoff.execution.apart.checks import Checks
 from bakeoff.execution.apart.exchange import Outcome, Request, as_text, request_from
-from bakeoff.execution.ray.checks import Checks
+from bakeoff.execution.apart.executor import ActorExecutor
 from bakeoff.execution.ray.cluster import Cluster
-from bakeoff.execution.ray.executor import RayExecutor
 from bakeoff.execution.ray.options import RayOptions
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.runs.events import CohortJob, JobKind, Seat
@@ -155,11 +155,11 @@ class Here:
 def executor_of(
     run: Path, *actors: Any, options: RayOptions | None = None, stop: Any = None
 ) -> Any:
-    """A ``RayExecutor`` over given actors; as many workers as there are, at least one."""
+    """A ``ActorExecutor`` over given actors; as many workers as there are, at least one."""
     options = options or RayOptions(workers=max(1, len(actors)))
     taken: Any = Taken(run, stop or StopSignals())
     opener: Callable[[], Any] = dict
-    return RayExecutor(
+    return ActorExecutor(
         taken, Actors(actors, options), opener, Here(), Checks(), lambda job: 1.0, threads=1
     )
 

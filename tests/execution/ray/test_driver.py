@@ -12,10 +12,10 @@ import pytest
 from bakeoff.errors import ConfigError
 from bakeoff.execution.apart.exchange import Outcome
 from bakeoff.execution.apart.found import write_outcome
+from bakeoff.execution.apart.job_worker import JobWorker
+from bakeoff.execution.apart.losses import Losses, epochs_saved
 from bakeoff.execution.apart.places import new_attempt
-from bakeoff.execution.ray.actor import JobWorker
-from bakeoff.execution.ray.losses import Losses, epochs_saved
-from bakeoff.execution.ray.workers import RemoteWorker
+from bakeoff.execution.apart.remote_worker import RemoteWorker
 from bakeoff.execution.states import COHORTS, write_state
 from bakeoff.execution.stopping import StopSignals, TrainingTimeSpent
 from bakeoff.runs.events import Seat
@@ -54,7 +54,7 @@ def test_tests_follow_where_the_budget_ends_the_training(tmp_path: Path, saves: 
         executor.run([job_named(f"train-base-{number}", seed=number) for number in range(3)])
     executor.run(tests)
     assert executor.taking.taken == ["test-0", "test-1"]
-    assert executor.cluster.ray.killed == ([] if saves else [actor])
+    assert executor.host.ray.killed == ([] if saves else [actor])
     assert actor.given().count("run") == (3 if saves else 1)
 
 
@@ -62,13 +62,13 @@ def test_workers_of_the_training_open_the_study_beside_the_baselines(tmp_path: P
     executor = executor_of(tmp_path, *(Actor() for _ in range(4)))
     executor.coming = 3
     executor.run([job_named("baseline-0", "baseline")])
-    assert [actor.given() for actor in executor.cluster.made] == [
+    assert [actor.given() for actor in executor.host.made] == [
         ["about", "open", "run"],
         *[["about", "open"]] * 2,
     ]
     executor.close()
     executor.run([job_named("train-base-0")])
-    assert len(executor.cluster.made) == 4
+    assert len(executor.host.made) == 4
 
 
 def test_a_node_that_comes_late_and_does_not_fit_is_left_out(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_worker_that_hangs_while_it_opens_the_study_is_given_up(tmp_path: Path
     executor = executor_of(tmp_path, actor)
     executor.run([job_named("train-base-0")])
     assert executor.taking.taken == ["train-base-0"]
-    assert executor.cluster.ray.killed == [actor] and executor.losses.total == 0
+    assert executor.host.ray.killed == [actor] and executor.losses.total == 0
 
 
 def test_what_is_waited_for_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

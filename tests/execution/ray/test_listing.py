@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.execution.apart.exchange import Outcome, Request, as_text
+from bakeoff.execution.apart.job_worker import JobWorker
 from bakeoff.execution.apart.news import News
-from bakeoff.execution.ray.actor import JobWorker
 from bakeoff.execution.ray.listing import in_words, runs_of
 from bakeoff.runs.workers import WORKERS_FILE
 from tests.execution.ray.fakes import job_named

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from bakeoff.execution.apart.news import News
-from bakeoff.execution.ray.workers import RemoteWorker
+from bakeoff.execution.apart.remote_worker import RemoteWorker
 from tests.execution.apart.test_shards import METHODS, results_of, write
 from tests.object_store import object_store
 from tests.studies import Outcome, without_times

@@ -14,17 +14,18 @@ from rich.console import Console
 
 from bakeoff.api.running import RunSettings, _shared
 from bakeoff.errors import ConfigError, StoreError
+from bakeoff.execution.apart.checks import Checks
+from bakeoff.execution.apart.losses import Losses
 from bakeoff.execution.apart.news import News
 from bakeoff.execution.apart.remote import RemoteFiles
-from bakeoff.execution.ray.checks import Checks
+from bakeoff.execution.apart.remote_worker import RemoteWorker
 from bakeoff.execution.ray.cluster import connected
-from bakeoff.execution.ray.losses import Losses
 from bakeoff.execution.ray.options import RayOptions
-from bakeoff.execution.ray.workers import RemoteWorker
 from bakeoff.ranks import Ranks
 from bakeoff.runs.events import CohortJob, EventLog
+from bakeoff.study.elsewhere import plan_of
 from bakeoff.study.execution_options import ExecutionOptions
-from bakeoff.study.on_ray import OnRay, plan_of
+from bakeoff.study.on_ray import OnRay
 from bakeoff.study.sharding import OneShard, share_from
 from tests.execution.apart.test_shards import METHODS, results_of, write
 from tests.studies import Outcome, without_times
@@ -102,7 +103,7 @@ def test_three_losses_without_any_progress_are_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved = 0
-    monkeypatch.setattr("bakeoff.execution.ray.losses.epochs_saved", lambda run, cohort: saved)
+    monkeypatch.setattr("bakeoff.execution.apart.losses.epochs_saved", lambda run, cohort: saved)
     losses = Losses(tmp_path)
     assert [losses.add(job()), losses.add(job())] == [False, False]
     saved = 1  # it has come on, so that the count begins again
@@ -163,7 +164,7 @@ def test_a_run_keeps_its_own_handler_of_signals(monkeypatch: pytest.MonkeyPatch)
 
 def test_one_of_several_processes_has_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """torchrun has given each its GPU, and each shares the base."""
-    monkeypatch.setattr("bakeoff.study.on_ray.ranks", lambda: Ranks(count=2, rank=1))
+    monkeypatch.setattr("bakeoff.study.elsewhere.ranks", lambda: Ranks(count=2, rank=1))
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     assert plan_of(ExecutionOptions(), "auto") == (None, "")
     with pytest.raises(ConfigError, match="torchrun has started 2 processes"):

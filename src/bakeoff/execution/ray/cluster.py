@@ -7,12 +7,13 @@ import signal
 import socket
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 from bakeoff.errors import ConfigError
-from bakeoff.execution.ray.actor import JobWorker, Opener
+from bakeoff.execution.apart.actors import Opener
+from bakeoff.execution.apart.job_worker import JobWorker
 from bakeoff.execution.ray.options import RayOptions
 
 ACTOR_PREFIX: Final = "bakeoff-"
@@ -116,7 +117,7 @@ def _check_answers(address: str) -> None:
 
 
 class Cluster:
-    """What actors are made on.
+    """Makes actors on Ray; an ``ActorHost``.
 
     Args:
         ray: the module, connected. options: how jobs run. outlives: whether it outlives the driver.
@@ -167,3 +168,17 @@ class Cluster:
             settings |= {"lifetime": "detached", "name": f"{ACTOR_PREFIX}{uuid.uuid4().hex}"}
         remote = self.ray.remote(JobWorker).options(**settings)
         return remote.remote(opener, threads, self._outlives)
+
+    def wait(self, references: Sequence[Any], *, count: int, timeout: float) -> list[Any]:
+        """See ``ActorHost``."""
+        ready: list[Any]
+        ready, _ = self.ray.wait([*references], num_returns=count, timeout=timeout)
+        return ready
+
+    def get(self, reference: Any) -> Any:
+        """See ``ActorHost``."""
+        return self.ray.get(reference)
+
+    def kill(self, actor: Any) -> None:
+        """See ``ActorHost``."""
+        self.ray.kill(actor)

@@ -10,11 +10,12 @@ import platform
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from bakeoff.execution.apart.actors import Opener
 from bakeoff.execution.apart.exchange import Request, as_text, request_from
 from bakeoff.execution.apart.found import write_outcome
 from bakeoff.execution.apart.news import News
@@ -24,7 +25,6 @@ from bakeoff.execution.apart.workshop import Workshop
 from bakeoff.execution.states import COHORTS
 from bakeoff.execution.stopping import EXIT_TERMINATED, Stopped, StopSignals
 
-Opener = Callable[[], Workshop]
 _FOLLOWED_EVERY: Final = 120.0
 """Seconds after which a driver that asks for no news is taken for dead."""
 _MOST_NEWS: Final = 2000
@@ -67,7 +67,7 @@ class JobWorker:
         """
         import torch
 
-        from bakeoff.execution.ray.versions import versions_here
+        from bakeoff.execution.apart.versions import versions_here
 
         here = versions_here()
         device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "cpu"

@@ -17,7 +17,7 @@ class RemoteWorker:
     """An actor and what it is doing.
 
     Attributes:
-        number: in the order in which they were made. actor: Ray's handle.
+        number: in the order in which they were made. actor: the host's handle.
         about: what it said of itself; empty until it has.
         state: ``starting``, ``opening``, ``idle``, ``running``; ``waking`` where it is asked again
             after a while; ``left out`` where it may have no job.

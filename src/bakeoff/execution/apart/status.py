@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Final
 
+from bakeoff.execution.apart.remote_worker import RemoteWorker
 from bakeoff.execution.apart.taking import Taking
-from bakeoff.execution.ray.workers import RemoteWorker
 from bakeoff.files import write_bytes
 from bakeoff.runs.workers import WORKERS_FILE
 

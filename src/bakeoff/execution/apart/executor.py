@@ -1,4 +1,4 @@
-"""Gives jobs to Ray's actors, longest first, and takes what comes of them; it alone writes results.
+"""Gives jobs to actors, longest first, and takes what comes of them; it alone writes results.
 
 What a job computes depends on the job and not on who runs it. So a job whose worker is lost runs
 again elsewhere, from the last checkpoint of its last try, in a folder of its own.
@@ -15,20 +15,19 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bakeoff.errors import CheckpointError
+from bakeoff.execution.apart.actors import ActorHost, Opener
+from bakeoff.execution.apart.checks import Checks
+from bakeoff.execution.apart.crew import Crew, escaped, line_of
 from bakeoff.execution.apart.exchange import Outcome, outcome_from
 from bakeoff.execution.apart.found import outcome_of, settle_outcome
+from bakeoff.execution.apart.losses import MOST_LOSSES, Losses
 from bakeoff.execution.apart.parts import REMOTE_SETS
 from bakeoff.execution.apart.places import attempts, new_attempt
 from bakeoff.execution.apart.remote import RemoteFiles
+from bakeoff.execution.apart.remote_worker import RemoteWorker
+from bakeoff.execution.apart.status import StatusFile
 from bakeoff.execution.apart.taking import Taking
 from bakeoff.execution.executors import Executor, Then, nothing_more
-from bakeoff.execution.ray.actor import Opener
-from bakeoff.execution.ray.checks import Checks
-from bakeoff.execution.ray.cluster import Cluster
-from bakeoff.execution.ray.crew import Crew, escaped, line_of
-from bakeoff.execution.ray.losses import MOST_LOSSES, Losses
-from bakeoff.execution.ray.status import StatusFile
-from bakeoff.execution.ray.workers import RemoteWorker
 from bakeoff.execution.states import COHORTS
 from bakeoff.execution.stopping import Stopped
 from bakeoff.runs.events import CohortJob
@@ -53,14 +52,15 @@ class _Batch:
 
 
 @dataclass
-class RayExecutor:
+class ActorExecutor:
     """Runs jobs on actors.
 
     Attributes:
-        taking: the run's. cluster: where actors are. opener: opens the study on a worker.
+        taking: the run's. host: where actors are. opener: opens the study on a worker.
         local: runs what is not run apart. checks: what a worker must be like.
         seconds_of: what a job takes by estimate; only its order counts, and silence.
-        threads: of each worker. gpu: whether an actor has one. lost_after: see ``RayOptions``.
+        threads: of each worker. gpu: whether an actor has one. lost_after: see
+            ``ExecutionOptions``.
         files: where workers leave what they make, if they do not share the run's folder.
         left: nothing; it runs all. opens_within: seconds in which a worker opens the study.
         coming: jobs that training will begin with. Their workers open the study while its first
@@ -68,7 +68,7 @@ class RayExecutor:
     """
 
     taking: Taking
-    cluster: Cluster
+    host: ActorHost
     opener: Opener
     local: Executor
     checks: Checks
@@ -83,7 +83,7 @@ class RayExecutor:
 
     def __post_init__(self) -> None:
         self.crew = Crew(
-            self.cluster,
+            self.host,
             self.opener,
             self.checks,
             self.threads,
@@ -116,6 +116,9 @@ class RayExecutor:
         if time.monotonic() - self._stepped > _ASKS_AGAIN:  # what lay between asked no worker
             self.crew.wake()
         with self.taking.stop.deferred():
+            # Actors start while the first estimate of a job is made, which takes seconds.
+            if apart := [job.kind for job in jobs if _runs_apart(job)]:
+                self.crew.grow(max(len(apart), 0 if "train" in apart else self.coming))
             self._submit(jobs, batch)
             while batch.pending:
                 self._step()
@@ -127,7 +130,7 @@ class RayExecutor:
 
     def _submit(self, jobs: Sequence[CohortJob], batch: _Batch) -> None:
         for job in jobs:
-            if job.kind == "measure" or job.split not in REMOTE_SETS:
+            if not _runs_apart(job):
                 if job.kind == "measure" and not self._batches:
                     self.close()  # nothing but costs is left, which workers would only disturb
                 self.local.run([job])
@@ -170,16 +173,16 @@ class RayExecutor:
             if not self._queue:
                 time.sleep(_TICK)
             return []
-        found, _ = self.cluster.ray.wait([*calls], num_returns=len(calls), timeout=0)
+        found = self.host.wait([*calls], count=len(calls), timeout=0)
         if not found:
-            found, _ = self.cluster.ray.wait([*calls], num_returns=1, timeout=_TICK)
+            found = self.host.wait([*calls], count=1, timeout=_TICK)
         return [(*calls[reference], reference) for reference in found]
 
     def _answered(self, worker: RemoteWorker, what: str, reference: Any) -> None:
         del worker.waiting[what]
         try:
-            answer = self.cluster.ray.get(reference)
-        except Exception as error:  # Ray has many ways to say that an actor is gone
+            answer = self.host.get(reference)
+        except Exception as error:  # there are many ways to say that an actor is gone
             self._failed(worker, what, error)
             return
         if what == "about":
@@ -316,7 +319,6 @@ class RayExecutor:
         found: Stopped | None = stop.ask_in_training() if training else stop.ask()
         if found is None:
             return
-        ray = self.cluster.ray
         running = [worker for worker in self.workers if worker.state == "running"]
         for worker in running:
             worker.actor.stop.remote()
@@ -325,7 +327,7 @@ class RayExecutor:
         if references:
             left = stop.seconds_left
             wait = _SAVES_WITHIN if left is None else max(1.0, min(left, _SAVES_WITHIN))
-            ready, _ = ray.wait(references, num_returns=len(references), timeout=wait)
+            ready = self.host.wait(references, count=len(references), timeout=wait)
         for worker in running:
             if worker.waiting.get("run") in ready:
                 self._take_last(worker)
@@ -339,7 +341,7 @@ class RayExecutor:
     def _take_last(self, worker: RemoteWorker) -> None:
         """An outcome that came just as all was stopped; what follows from it waits."""
         try:
-            answer = self.cluster.ray.get(worker.waiting.pop("run"))
+            answer = self.host.get(worker.waiting.pop("run"))
         except Exception:  # it is run again by the next call
             return
         job, place = worker.job, worker.place
@@ -358,3 +360,7 @@ class RayExecutor:
     def waiting(self) -> int:
         """Jobs that no worker has."""
         return len(self._queue)
+
+
+def _runs_apart(job: CohortJob) -> bool:
+    return job.kind != "measure" and job.split in REMOTE_SETS

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.errors import BakeoffError, ConfigError
-from bakeoff.execution.ray.actor import Opener
-from bakeoff.execution.ray.checks import Checks
-from bakeoff.execution.ray.cluster import Cluster
-from bakeoff.execution.ray.workers import RemoteWorker
+from bakeoff.execution.apart.actors import ActorHost, Opener
+from bakeoff.execution.apart.checks import Checks
+from bakeoff.execution.apart.remote_worker import RemoteWorker
 
 _log = logging.getLogger(__name__)
 _MOST_STARTS: Final = 10
@@ -34,12 +33,12 @@ class Crew:
     is made there again, and get no job.
 
     Attributes:
-        cluster: where actors are. opener: opens the study on one. checks: what they must be like.
+        host: where actors are. opener: opens the study on one. checks: what they must be like.
         threads, gpu: of each. run: the run's folder. say: shows a line.
         opens_within: seconds in which one must have opened the study.
     """
 
-    cluster: Cluster
+    host: ActorHost
     opener: Opener
     checks: Checks
     threads: int
@@ -68,10 +67,10 @@ class Crew:
             return
         left_out = sum(worker.state == "left out" for worker in self.workers)
         if now >= self._next_size:
-            self._size = self.cluster.capacity(gpu=self.gpu, left_out=left_out)
+            self._size = self.host.capacity(gpu=self.gpu, left_out=left_out)
             self._next_size = now + _SIZED_EVERY
         while len(self.workers) < min(self._size, jobs + left_out):
-            actor = self.cluster.actor(self.opener, self.threads, gpu=self.gpu)
+            actor = self.host.actor(self.opener, self.threads, gpu=self.gpu)
             self._made += 1
             worker = RemoteWorker(number=self._made, actor=actor)
             worker.waiting["about"] = self.checks.ask(actor, self.run)
@@ -157,7 +156,7 @@ class Crew:
         """Ends an actor."""
         if worker in self.workers:
             self.workers.remove(worker)
-        self.cluster.ray.kill(worker.actor)
+        self.host.kill(worker.actor)
 
     def release(self) -> None:
         """Ends all of them; new ones are made when there is work again."""
@@ -180,8 +179,8 @@ class Crew:
             self.say(f"  [yellow]note[/] {escaped(str(error))}. It is left out; the others go on")
 
     def _say_what_is_missing(self, pending: int) -> None:
-        asked = self.cluster.resources(gpu=self.gpu)
-        there = self.cluster.there(gpu=self.gpu)
+        asked = self.host.resources(gpu=self.gpu)
+        there = self.host.there(gpu=self.gpu)
         who = f"{pending} of {len(self.workers)} workers" if pending else "no worker"
         verb = "have not" if pending else "has"
         self.say(

@@ -12,7 +12,7 @@ from typing import Any, Final
 from bakeoff.engine.backends.memory import is_out_of_memory
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.execution.apart.remote import RemoteFiles
-from bakeoff.execution.ray.versions import versions_here
+from bakeoff.execution.apart.versions import versions_here
 from bakeoff.files import disk_errors
 
 _SEEN: Final = ".seen-by-workers-"
@@ -50,7 +50,7 @@ class Checks:
             (run / self.token).unlink(missing_ok=True)
 
     def ask(self, actor: Any, run: Path) -> Any:
-        """Asks an actor about itself; returns Ray's reference of the answer."""
+        """Asks an actor about itself; returns a reference of the answer."""
         files = None if self.files is None else (self.files.address, self.files.run_id)
         return actor.about.remote(versions_here(), str(run.resolve()), self.token, files)
 

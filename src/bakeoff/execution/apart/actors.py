@@ -1,0 +1,52 @@
+"""Where actors are: objects in other processes, whose methods answer later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from bakeoff.execution.apart.workshop import Workshop
+
+Opener = Callable[[], Workshop]
+
+
+class ActorHost(Protocol):
+    """Makes actors of ``JobWorker`` and brings their answers.
+
+    ``actor.METHOD.remote(...)`` calls a method and returns a reference of its answer.
+    """
+
+    def resources(self, *, gpu: bool) -> dict[str, float]:
+        """Of one actor, by name."""
+
+    def there(self, *, gpu: bool) -> dict[str, float]:
+        """What there is of what one actor asks for, by the same names."""
+
+    def capacity(self, *, gpu: bool, left_out: int = 0) -> int:
+        """How many actors there is room for; at least one.
+
+        Args:
+            gpu: whether each has one. left_out: actors that have a place and get no job.
+        """
+
+    def actor(self, opener: Opener, threads: int, *, gpu: bool) -> Any:
+        """A new one; it may wait for room.
+
+        Args:
+            opener: opens the study there. threads: that PyTorch computes on. gpu: whether it has
+                one.
+        """
+
+    def wait(self, references: Sequence[Any], *, count: int, timeout: float) -> list[Any]:
+        """Those with an answer, once ``count`` of them have one or ``timeout`` seconds are over."""
+
+    def get(self, reference: Any) -> Any:
+        """The answer.
+
+        Raises:
+            Exception: the method's, or the actor is gone; ``cause`` is the method's where it is
+                known.
+        """
+
+    def kill(self, actor: Any) -> None:
+        """Ends one at once."""

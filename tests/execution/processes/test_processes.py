@@ -1,0 +1,242 @@
+"""Studies in processes of this machine: the same results, whatever ends on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from bakeoff.errors import ConfigError, StoreError
+from bakeoff.execution.apart.news import News
+from bakeoff.execution.apart.remote_worker import RemoteWorker
+from bakeoff.execution.processes.host import ProcessActor, ProcessError, ProcessHost
+from bakeoff.runs.events import CohortJob, EventLog
+from bakeoff.study import on_processes
+from bakeoff.study.elsewhere import plan_of
+from bakeoff.study.execution_options import ExecutionOptions
+from bakeoff.study.on_processes import OnProcesses
+from tests.execution.apart.test_shards import results_of, write
+from tests.studies import Outcome, without_times
+
+Cli = Callable[..., Outcome]
+
+SERVES = """
+import os, sys
+sys.modules["bakeoff.execution.apart.workshop"] = type(sys)("w")
+sys.modules["bakeoff.execution.apart.workshop"].Workshop = object
+from bakeoff.errors import StoreError
+from bakeoff.execution.processes.child import serve
+
+def opened(given):
+    print("a library prints this")
+    if given == "refused":
+        raise StoreError("data: is another here; give all machines the same files")
+    if given == "short":
+        raise MemoryError("no room")
+    if given == "dies":
+        os._exit(7)
+
+serve(opened)
+"""
+"""A process that opens nothing, or fails to."""
+
+
+@pytest.fixture
+def actor() -> Iterator[Callable[[str], ProcessActor]]:
+    made: list[ProcessActor] = []
+
+    def start(opening: str) -> ProcessActor:
+        made.append(ProcessActor(SERVES, {"opening": opening, "threads": 1}))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.end()
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_study_in_processes_of_which_one_is_killed_finds_what_one_process_finds(
+    place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = write(
+        place,
+        methods={name: {"kind": name} for name in ("lora", "head")},
+        slots=2,
+        protocol={"epochs": 2, "seeds": [0, 1]},
+        search={"learning_rates": 2, "growth": 0},
+    )
+    assert cli("run", study, "--out", "whole").code == 0
+    killed: list[int] = []
+    hear = RemoteWorker.hear
+
+    def killing(self: RemoteWorker, answer: tuple[int, list[dict[str, Any]]]) -> list[News]:
+        news = hear(self, answer)
+        if not killed and any(one.kind == "epoch" for one in news):
+            killed.append(self.about["pid"])
+            os.kill(killed[0], signal.SIGKILL)
+        return news
+
+    monkeypatch.setattr(RemoteWorker, "hear", killing)
+    found = cli("run", study, "--executor", "processes", "--workers", "2", "--out", "apart")
+    assert found.code == 0, found.err
+    assert "processes 2 of 1 thread each run the jobs" in found.out
+    assert killed and killed[0] != os.getpid() and "its process ended by signal 9" in found.out
+    whole, apart = results_of(place / "whole"), results_of(place / "apart")
+    assert apart["status"] == "complete"
+    assert without_times(apart) == without_times(whole)
+    assert not (place / "apart/cohorts").exists() and not (place / "apart/workers.json").exists()
+
+
+def test_errors_of_a_process_arrive_as_what_they_are(
+    actor: Callable[[str], ProcessActor],
+) -> None:
+    host = ProcessHost(workers=2, command=SERVES, opening={})
+    assert host.get(actor("works").open.remote()) is None
+    with pytest.raises(ProcessError, match="data: is another here") as refused:
+        host.get(actor("refused").open.remote())
+    assert isinstance(refused.value.cause, StoreError)
+    assert "Traceback" in str(refused.value) and "in opened" in str(refused.value)
+    with pytest.raises(ProcessError, match="no room") as short:
+        host.get(actor("short").open.remote())
+    assert isinstance(short.value.cause, MemoryError)
+    dying = actor("dies")
+    with pytest.raises(ProcessError, match="ended with code 7"):
+        host.get(dying.open.remote())
+    with pytest.raises(ProcessError, match="ended with code 7"):  # and whatever is asked later
+        host.get(dying.news.remote())
+
+
+def test_calls_are_answered_while_another_is_under_way(
+    actor: Callable[[str], ProcessActor],
+) -> None:
+    host = ProcessHost(workers=1, command=SERVES, opening={})
+    busy = actor("works")
+    first = busy.open.remote()
+    news = [busy.news.remote() for _ in range(3)]
+    assert host.wait([first, *news], count=4, timeout=60) == [first, *news]
+    assert [host.get(one) for one in news] == [[0, []]] * 3
+    assert host.wait([busy.stop.remote()], count=1, timeout=60)
+
+
+def test_a_process_ends_when_its_driver_is_gone(actor: Callable[[str], ProcessActor]) -> None:
+    one = actor("works")
+    one.open.remote().result()
+    assert one._process.stdin is not None
+    one._process.stdin.close()  # as the system does for a driver that was killed
+    assert one._process.wait(60) == 0
+
+
+@pytest.mark.parametrize("method", ["lora", "head"])
+def test_a_failing_start_is_one_clear_error(
+    place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(on_processes, "_COMMAND", "raise SystemExit(3)")
+    study = write(place, methods={method: {"kind": method}})
+    found = cli("run", study, "--executor", "processes", "--out", "apart")
+    assert found.code == 2
+    assert "10 workers in a row could not be started" in found.message
+    assert "ended with code 3" in found.message and "--executor local" in found.message
+
+
+def stages_of(place: Path, **changes: Any) -> Any:
+    """What decides whether processes are worth their start."""
+    given = {"width": 128, "flops": 1e13, "cohorts": 2} | changes
+    base = SimpleNamespace(width=given["width"], device=torch.device("cpu"))
+    events = EventLog(place)
+    return SimpleNamespace(
+        bench=SimpleNamespace(base=base, flops=given["flops"], cohorts=given["cohorts"]),
+        findings=SimpleNamespace(candidates=[1, 2]),
+        events=events,
+    )
+
+
+def test_processes_are_chosen_where_they_pay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: None
+) -> None:
+    monkeypatch.setattr(on_processes, "training_flops", lambda bench: bench.flops)
+    monkeypatch.setattr(on_processes, "cohorts_coming", lambda stages: stages.bench.cohorts)
+    monkeypatch.setattr(on_processes, "_registered_here", lambda: False)
+    assert on_processes._pays(stages_of(tmp_path))
+    assert not on_processes._pays(stages_of(tmp_path, width=768))
+    assert not on_processes._pays(stages_of(tmp_path, flops=4e12))
+    assert not on_processes._pays(stages_of(tmp_path, cohorts=1))
+    monkeypatch.setattr(on_processes, "_registered_here", lambda: True)
+    assert not on_processes._pays(stages_of(tmp_path))
+    monkeypatch.setattr(on_processes, "_registered_here", lambda: False)
+    torch.set_num_threads(1)
+    assert not on_processes._pays(stages_of(tmp_path))
+
+
+@pytest.mark.parametrize(("threads", "pays"), [(1, True), (2, False)])
+def test_a_run_goes_on_as_it_began(
+    tmp_path: Path, two_threads: None, threads: int, pays: bool
+) -> None:
+    stages = stages_of(tmp_path, flops=0.0 if pays else 1e15)
+    job = CohortJob(
+        cohort="train-base-0",
+        kind="train",
+        group="base",
+        width=1,
+        micro_batch_size=4,
+        threads=threads,
+    )
+    stages.events.jobs = lambda kind: [job]
+    assert on_processes._pays(stages) is pays
+
+
+def test_what_a_script_has_registered_stays_in_its_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for kind in ("methods", "metrics", "tasks"):
+        registry = f"bakeoff.{kind}.registry._registered"
+        with monkeypatch.context() as inside:
+            for other in ("methods", "metrics", "tasks"):
+                inside.setattr(f"bakeoff.{other}.registry._registered", {})
+            assert not on_processes._registered_here()
+            found = (SimpleNamespace(__module__="mine"),) * 2
+            inside.setattr(registry, {"mine": found if kind == "methods" else found[0]})
+            assert on_processes._registered_here()
+
+
+def test_which_way_jobs_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    elsewhere, said = plan_of(ExecutionOptions(), "auto")
+    assert isinstance(elsewhere, OnProcesses) and not elsewhere._is_chosen and not said
+    elsewhere, said = plan_of(ExecutionOptions(executor="processes", workers=3), "cpu")
+    assert isinstance(elsewhere, OnProcesses) and elsewhere._is_chosen and not said
+    keys: dict[str, Any]
+    for keys in (
+        {"address": "auto"},
+        {"files": "s3://a"},
+        {"mixed_devices": True},
+        {"resources": {"num_cpus": 2}},
+    ):
+        with pytest.raises(ConfigError, match=rf"execution.{next(iter(keys))}: has no effect"):
+            plan_of(ExecutionOptions(executor="processes", **keys), "cpu")
+
+
+def test_jobs_of_processes_are_packed_with_their_threads(
+    place: Path, cli: Cli, two_threads: None
+) -> None:
+    study = write(place, methods={"lora": {"kind": "lora"}})
+    assert cli("run", study, "--executor", "processes", "--out", "apart").code == 0
+    lines = (place / "apart/events.jsonl").read_text(encoding="utf-8").splitlines()
+    jobs = [event["job"] for event in map(json.loads, lines) if event["event"] == "packed"]
+    threads = {job["kind"]: job["threads"] for job in jobs}
+    assert threads.pop("measure", 2) == 2
+    assert set(threads.values()) == {1}
