@@ -209,3 +209,13 @@ def test_the_pinned_hash_is_that_of_the_package_s_file() -> None:
     with file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     assert digest == smollm2.SMOLLM2_SHA256
+
+
+def test_a_long_making_says_how_far_it_is_where_there_is_no_terminal(
+    cli: Cli, tmp_path: Path
+) -> None:
+    """A line at first, and then one a minute; nothing else would show it in a file."""
+    done = cli("bases", "make", "wire-0.3m", "--steps", "120", "--out", str(tmp_path / "made"))
+    assert done.code == 0, done.err
+    lines = [line for line in done.err.splitlines() if "wire-0.3m:" in line]
+    assert len(lines) == 1 and "step 50 loss" in lines[0]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +23,7 @@ bases = typer.Typer(
 )
 
 _KEPT_EVERY_MINUTES = 2.0
+_LINE_EVERY_SECONDS = 60.0
 
 
 @bases.callback()
@@ -145,10 +148,30 @@ def make(
                 checkpoint=place.with_name(f"{place.name}.unfinished"),
                 save_minutes=_KEPT_EVERY_MINUTES,
                 threads=threads,
-                report=lambda text: status.update(f"{name}: {text}"),
+                report=_Progress(name, status.console, status.update),
             )
     console.print(escape(str(place)), soft_wrap=True, highlight=False)
     console.print(
         f"A study names it so: base: {escape(str(out) if out is not None else name)}",
         highlight=False,
     )
+
+
+class _Progress:
+    """Shows how far a long work has come: on a terminal in one line, else a line now and then.
+
+    Args:
+        name: of the base. console: where lines go. update: changes the line of a terminal.
+    """
+
+    def __init__(self, name: str, console: Console, update: Callable[[str], None]) -> None:
+        self._name, self._console, self._update = name, console, update
+        self._next = 0.0
+
+    def __call__(self, text: str) -> None:
+        line = f"{self._name}: {text}"
+        if self._console.is_terminal:
+            self._update(line)
+        elif (now := time.monotonic()) >= self._next:
+            self._next = now + _LINE_EVERY_SECONDS
+            self._console.print(escape(line), highlight=False, soft_wrap=True)
