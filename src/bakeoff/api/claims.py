@@ -18,6 +18,7 @@ from bakeoff.claims.registry import claim_named, claims_named
 from bakeoff.claims.running import run_suite
 from bakeoff.claims.suite import Suite, noted_claims
 from bakeoff.claims.writing import as_mapping
+from bakeoff.config import from_mapping
 from bakeoff.data.sources import open_source
 from bakeoff.data.wire import DESKS, WireExample, generate, generate_fact_sheets
 from bakeoff.errors import ConfigError
@@ -25,6 +26,7 @@ from bakeoff.execution.stopping import BudgetSpent
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.formatting import seconds_of
 from bakeoff.runs.reading import read_json
+from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.tasks.contract import Task, columns_of
 
 if TYPE_CHECKING:
@@ -97,6 +99,7 @@ def run_claims(
     bases: Sequence[str] | None = None,
     data: str | None = None,
     device: str = "auto",
+    executor: str | None = None,
     budget: str | None = None,
     out: str | Path = "runs/claims",
     console: Console | None = None,
@@ -113,6 +116,7 @@ def run_claims(
             ``bases``. bases: of one family, for claims about scale.
         data: a file or a folder of rows; made articles without.
         device: ``auto``, ``cpu`` or ``cuda``. budget: ``2h``, ``90m``.
+        executor: where the studies' jobs run, as of ``ExecutionOptions``; None as ``auto`` has it.
         out: the folder for ``claims.json``, ``claims.html``, and the studies.
         console: where progress is shown; None shows none.
 
@@ -127,6 +131,8 @@ def run_claims(
 
     started = time.monotonic()
     most = None if budget is None else seconds_of(budget)
+    if executor is not None:  # a wrong name is no failure of a study
+        from_mapping(ExecutionOptions, {"executor": executor}, path="execution")
     asked = claims_named(names, quick=quick)
     shown = console or RichConsole(stderr=True, quiet=True)
     place, size = Path(out), SIZES["quick" if quick else "full"]
@@ -147,7 +153,13 @@ def run_claims(
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
         # No claim asks what its entrants cost.
         # A design is fixed before it is run, so a budget ends it and cuts nothing of it.
-        settings = RunSettings(device=device, budget=seconds, costs=False, shapes=False)
+        settings = RunSettings(
+            device=device,
+            budget=seconds,
+            costs=False,
+            shapes=False,
+            execution={} if executor is None else {"executor": executor},
+        )
         try:
             execute(Study.from_mapping(mapping), place, shown, settings)
         except StoppedEarly as early:

@@ -237,6 +237,11 @@ def _elsewhere(
         given = {**to_mapping(options), **settings.execution}
         options = from_mapping(ExecutionOptions, given, path="execution")
     if options.executor == "local":
+        if "workers" in settings.execution and "executor" not in settings.execution:
+            raise ConfigError(
+                "--workers: has no effect with the study's execution.executor: local; give "
+                "--executor ray or processes, too"
+            )
         return None
     from bakeoff.study.elsewhere import plan_of
 

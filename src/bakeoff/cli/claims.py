@@ -65,6 +65,14 @@ def claims(
         ),
     ] = None,
     device: DeviceOption = "auto",
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Where the studies' jobs run: local (this process), processes (of this machine, "
+            "on its cores: faster for small bases) or ray.",
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="2h, 90m: what there is by then is decided and shown."),
@@ -101,6 +109,7 @@ def claims(
         bases=family,
         data=data,
         device=device,
+        executor=executor,
         budget=budget,
         out=out,
         console=Console(stderr=True),

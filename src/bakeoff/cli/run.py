@@ -163,8 +163,12 @@ def run(
     for option, value in given_for_ray.items():
         if value is not None:
             if executor in ("local", "auto"):
-                raise ConfigError(f"{option}: has no effect with --executor {executor}; give ray")
-            executor = executor or "ray"
+                others = "ray or processes" if option == "--workers" else "ray"
+                raise ConfigError(
+                    f"{option}: has no effect with --executor {executor}; give {others}"
+                )
+            if option != "--workers":  # which processes of this machine have, too
+                executor = executor or "ray"
             execution[option.removeprefix("--").replace("-", "_")] = value
     if executor is not None:
         execution["executor"] = executor

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from bakeoff.runs.events import CohortJob, JobKind
+
+REMOTE_SETS: Final = ("test", "validation", "learning curve")
+"""Sets that a job apart can be asked on; a further test set is asked in the run's own process."""
 
 
 class Worker(Protocol):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from bakeoff.engine.candidate import Candidate
+from bakeoff.execution.executors import REMOTE_SETS
 from bakeoff.runs.events import CohortJob, EventLog, JobKind, Packed, Seat
 from bakeoff.search.method_search import record_of, spec_of
 
@@ -183,7 +184,9 @@ def _job(
     path = path_of(group)
     before = [job for job in events.jobs(kind) if kind != "train" or path_of(job.group) == path]
     name = f"{kind}-{path}" if kind == "train" else kind
-    threads = events.threads or torch.get_num_threads()
+    # What is measured, and what is on further test sets, stays in this process.
+    runs_apart = kind != "measure" and split in REMOTE_SETS
+    threads = (events.threads if runs_apart else None) or torch.get_num_threads()
     job = CohortJob(
         cohort=f"{name}-{len(before) + number}",
         kind=kind,
@@ -193,7 +196,7 @@ def _job(
         split=split,
         width=width,
         micro_batch_size=rows,
-        threads=torch.get_num_threads() if kind == "measure" else threads,
+        threads=threads,
     )
     return events.as_narrowed(job)
 

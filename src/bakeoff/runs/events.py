@@ -156,8 +156,8 @@ class EventLog:
 
     Attributes:
         events: all of them, in order.
-        threads: of jobs that are packed from here on, but for those that measure; None: as many as
-            this process has.
+        threads: of jobs that are packed from here on and run apart from this process; None: as
+            many as this process has, as of all others.
     """
 
     threads: int | None = None

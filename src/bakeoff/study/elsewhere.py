@@ -14,7 +14,7 @@ from bakeoff.study.stages import ElsewherePlan
 
 
 def _asks_for_ray(options: ExecutionOptions) -> list[str]:
-    """The keys that mean nothing without Ray, as on the command line."""
+    """The keys that ask for workers, as on the command line."""
     asked = {
         "address": options.address is not None,
         "workers": options.workers != "auto",
@@ -42,7 +42,7 @@ def plan_of(options: ExecutionOptions, device: str) -> tuple[ElsewherePlan | Non
         return OnRay(options), ""
     if options.executor == "processes":
         _check_processes(options)
-        return OnProcesses(options, is_chosen=True), ""
+        return OnProcesses(options), ""
     if options.executor == "local" or count > 1:
         return None, ""
     if asked:
@@ -61,7 +61,7 @@ def plan_of(options: ExecutionOptions, device: str) -> tuple[ElsewherePlan | Non
             f"{torch.cuda.device_count()} GPUs are here and one is used; pip install "
             "'bakeoff[ray]' to use all of them"
         )
-    return OnProcesses(options, is_chosen=False), ""
+    return None, ""
 
 
 def _check_processes(options: ExecutionOptions) -> None:

@@ -18,10 +18,10 @@ class ExecutionOptions:
     """``local``: in this process; ``ray``: on Ray's actors, one a device, on one machine or many;
     ``processes``: in processes of this machine, which share its cores, without Ray; ``auto``: on
     Ray where this machine has several GPUs and Ray is installed, or where workers, an address,
-    files or mixed_devices are given; in processes where a narrow base trains for more than a minute
-    on a processor; else local."""
+    files or mixed_devices are given; else local."""
     workers: int | Literal["auto"] = "auto"
-    """How many actors; ``auto``: as many as the cluster has devices for, or this machine cores."""
+    """How many actors; ``auto``: as many as the cluster has devices for. How many processes;
+    ``auto``: as many as PyTorch has threads, as far as there is work and memory."""
     resources: dict[str, float] = field(default_factory=dict)
     """Of one actor, as Ray counts them: {num_cpus: 2}, {num_gpus: 1}, or names of your own."""
     address: str | None = None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.apart.actors import ActorHost
 from bakeoff.execution.apart.checks import Checks
 from bakeoff.execution.apart.executor import ActorExecutor
@@ -62,9 +64,13 @@ def actor_executor(
 
 def cohorts_coming(stages: Stages) -> int:
     """How many cohorts training begins with, about: those that exist already count too."""
+    left = [one for one in stages.findings.candidates if not one.state.is_final]
+    return cohorts_of(stages.bench, left)
+
+
+def cohorts_of(bench: Workbench, candidates: Sequence[Candidate]) -> int:
+    """How many cohorts candidates fill that are trained at once."""
     groups: dict[str, list[Candidate]] = {}
-    for candidate in stages.findings.candidates:
-        if not candidate.state.is_final:
-            groups.setdefault(group_of(candidate).key, []).append(candidate)
-    num_slots = stages.bench.num_slots
-    return sum(-(-len(some) // num_slots(some)) for some in groups.values())
+    for candidate in candidates:
+        groups.setdefault(group_of(candidate).key, []).append(candidate)
+    return sum(-(-len(some) // bench.num_slots(some)) for some in groups.values())

@@ -7,18 +7,16 @@ of one process take turns. Processes do not: on two cores two of them train the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any, Final
 
 import torch
 
-import bakeoff.methods.registry
-import bakeoff.metrics.registry
-import bakeoff.tasks.registry
 from bakeoff.base.devices import kind_of
 from bakeoff.engine.backends.worker_threads import WIDEST
+from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.compiling import training_flops
 from bakeoff.engine.slots import SATURATING_TOKENS
 from bakeoff.engine.workbench import Workbench
@@ -28,17 +26,17 @@ from bakeoff.execution.apart.workshop import Workshop
 from bakeoff.execution.executors import Elsewhere, Executor
 from bakeoff.execution.processes.child import serve
 from bakeoff.execution.processes.host import ProcessHost
-from bakeoff.memory import available_bytes, keep_freed, resident_bytes
+from bakeoff.memory import available_bytes, keep_freed, settled_bytes
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import RunFolder
 from bakeoff.study.execution_options import ExecutionOptions
-from bakeoff.study.on_actors import actor_executor, cohorts_coming
+from bakeoff.study.on_actors import actor_executor, cohorts_of
 from bakeoff.study.stages import Stages
 from bakeoff.study.workers import Settled, opened, settled_by
 
 _LEAST_FLOPS: Final = 1e13
-"""Operations of a study's training from which on processes are worth their start: a minute of the
-embedded base, of which processes take some seconds to be there."""
+"""Operations of a study's training from which on processes are worth their start, which takes some
+ten seconds: about a minute of the embedded base."""
 _BYTES_A_LAYER: Final = 17 * 4
 """Of a position, for each of the layer's width: see ``engine/slots.py``, in float32."""
 _COMMAND: Final = "from bakeoff.study.on_processes import main; main()"
@@ -48,15 +46,15 @@ class OnProcesses:
     """Runs a study's jobs in processes of this machine.
 
     Args:
-        options: how. is_chosen: whether the study asks for it; else it is done where it pays.
+        options: how.
     """
 
     is_part = False
+    trains_here = False
 
-    def __init__(self, options: ExecutionOptions, *, is_chosen: bool) -> None:
-        self._options, self._is_chosen = options, is_chosen
+    def __init__(self, options: ExecutionOptions) -> None:
+        self._options = options
         self._open = ExitStack()
-        self.trains_here = True
 
     def check(self, fingerprints: Mapping[str, str]) -> None:
         """See ``ElsewherePlan``."""
@@ -64,28 +62,21 @@ class OnProcesses:
     def prepare(self, folder: RunFolder, events: EventLog) -> None:
         """See ``ElsewherePlan``."""
 
-    def executor(self, stages: Stages, local: Executor) -> Elsewhere | None:
+    def executor(self, stages: Stages, local: Executor) -> Elsewhere:
         """See ``ElsewherePlan``.
 
         Raises:
-            ConfigError: processes are asked for and the base is on a GPU.
+            ConfigError: the base is on a GPU.
         """
         bench, device = stages.bench, kind_of(stages.bench.base.device)
         if device != "cpu":
-            if self._is_chosen:
-                raise ConfigError(
-                    "execution.executor: processes are for processors, and the base is on "
-                    f"{device}; give --device cpu, or --executor ray: it has one for each GPU"
-                )
-            return None
-        if not self._is_chosen and not _pays(stages):
-            return None
+            raise ConfigError(
+                "execution.executor: processes are for processors, and the base is on "
+                f"{device}; give --device cpu, or --executor ray: it has one for each GPU"
+            )
         workers = self._workers(stages)
-        if workers < 2 and not self._is_chosen:
-            return None
         here = torch.get_num_threads()
         each = 1 if bench.base.width <= WIDEST else max(1, here // workers)
-        self.trains_here = False
         stages.events.threads = each
         folder = stages.recall.folder
         settled = settled_by(bench)
@@ -103,7 +94,6 @@ class OnProcesses:
         self._open.enter_context(checks.shown_in(folder.path.resolve()))
         stages.view.say(
             f"  [cyan]processes[/] {workers} of {each} thread{'s' * (each > 1)} each run the jobs"
-            + ("" if self._is_chosen else ", as the base is narrow (--executor local has one)")
         )
         found = actor_executor(
             stages, local, host, checks, threads=each, lost_after=self._options.lost_after
@@ -119,37 +109,31 @@ class OnProcesses:
         self._open.close()
 
     def _workers(self, stages: Stages) -> int:
-        """How many processes: one for each thread of this one, but no more than memory holds."""
+        """How many at most: one for each thread of this process, as far as memory reaches."""
         if isinstance(self._options.workers, int):
             return self._options.workers
         return max(1, min(torch.get_num_threads(), _room(stages.bench)))
 
 
-def _pays(stages: Stages) -> bool:
-    """Whether processes are worth their start; a run goes on as it began.
+def worth_processes(bench: Workbench, candidates: Sequence[Candidate]) -> str | None:
+    """What to say where a study would be over sooner in processes; None where it would not.
 
-    The rule looks at the study alone, so that one study always gets the same.
+    Args:
+        bench: the study's. candidates: those that it begins with.
     """
-    bench = stages.bench
-    before = stages.events.jobs("train")
-    if before:
-        return before[0].threads == 1 < torch.get_num_threads()
-    work = training_flops(bench) * len(stages.findings.candidates)
-    return (
-        bench.base.width <= WIDEST
-        and torch.get_num_threads() > 1
-        and work >= _LEAST_FLOPS
-        and cohorts_coming(stages) > 1
-        and not _registered_here()
+    cores = torch.get_num_threads()
+    pays = (
+        kind_of(bench.base.device) == "cpu"
+        and bench.base.width <= WIDEST
+        and cores > 1
+        and training_flops(bench) * len(candidates) >= _LEAST_FLOPS
+        and cohorts_of(bench, candidates) >= cores
     )
-
-
-def _registered_here() -> bool:
-    """Whether this process has what another would not find: what a script has registered."""
-    return bool(
-        bakeoff.methods.registry.registered_in()
-        or bakeoff.tasks.registry.registered_in()
-        or bakeoff.metrics.registry.registered_in()
+    if not pays:
+        return None
+    return (
+        f"the base is narrow, and one process makes little of {cores} cores: --executor processes "
+        "has one process for each, and trains up to three times as fast"
     )
 
 
@@ -157,7 +141,7 @@ def _room(bench: Workbench) -> int:
     """Processes that the memory holds by a rough estimate, on the side of too few."""
     layers = int(getattr(bench.base.config, "num_hidden_layers", 1))
     activations = SATURATING_TOKENS["cpu"] * layers * bench.base.width * _BYTES_A_LAYER
-    return int(available_bytes() // (2 * resident_bytes() + activations))
+    return int(available_bytes() // (2 * settled_bytes() + activations))
 
 
 def main() -> None:

@@ -57,6 +57,7 @@ from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.judged_notes import has_new_votes, judge_plan
 from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
+from bakeoff.study.on_processes import worth_processes
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
 from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
@@ -204,6 +205,8 @@ class Runner:
             force=self.force,
             compiled_before=self.folder.compiled_before(),
         )
+        if self.elsewhere is None and (advice := worth_processes(bench, schedule.candidates)):
+            self._note(advice)
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)

@@ -14,10 +14,13 @@ import pytest
 import torch
 
 from bakeoff.errors import ConfigError, StoreError
+from bakeoff.execution.apart.exchange import Outcome as RunOutcome
+from bakeoff.execution.apart.exchange import Request, as_text
+from bakeoff.execution.apart.job_worker import JobWorker
 from bakeoff.execution.apart.news import News
 from bakeoff.execution.apart.remote_worker import RemoteWorker
 from bakeoff.execution.processes.host import ProcessActor, ProcessError, ProcessHost
-from bakeoff.runs.events import CohortJob, EventLog
+from bakeoff.runs.events import CohortJob
 from bakeoff.study import on_processes
 from bakeoff.study.elsewhere import plan_of
 from bakeoff.study.execution_options import ExecutionOptions
@@ -28,7 +31,7 @@ from tests.studies import Outcome, without_times
 Cli = Callable[..., Outcome]
 
 SERVES = """
-import os, sys
+import os, sys, time
 sys.modules["bakeoff.execution.apart.workshop"] = type(sys)("w")
 sys.modules["bakeoff.execution.apart.workshop"].Workshop = object
 from bakeoff.errors import StoreError
@@ -42,6 +45,8 @@ def opened(given):
         raise MemoryError("no room")
     if given == "dies":
         os._exit(7)
+    if given == "sleeps":
+        time.sleep(600)
 
 serve(opened)
 """
@@ -153,72 +158,34 @@ def test_a_failing_start_is_one_clear_error(
     assert "ended with code 3" in found.message and "--executor local" in found.message
 
 
-def stages_of(place: Path, **changes: Any) -> Any:
-    """What decides whether processes are worth their start."""
-    given = {"width": 128, "flops": 1e13, "cohorts": 2} | changes
-    base = SimpleNamespace(width=given["width"], device=torch.device("cpu"))
-    events = EventLog(place)
-    return SimpleNamespace(
-        bench=SimpleNamespace(base=base, flops=given["flops"], cohorts=given["cohorts"]),
-        findings=SimpleNamespace(candidates=[1, 2]),
-        events=events,
-    )
-
-
-def test_processes_are_chosen_where_they_pay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: None
+def test_it_is_said_where_processes_would_pay(
+    monkeypatch: pytest.MonkeyPatch, two_threads: None
 ) -> None:
     monkeypatch.setattr(on_processes, "training_flops", lambda bench: bench.flops)
-    monkeypatch.setattr(on_processes, "cohorts_coming", lambda stages: stages.bench.cohorts)
-    monkeypatch.setattr(on_processes, "_registered_here", lambda: False)
-    assert on_processes._pays(stages_of(tmp_path))
-    assert not on_processes._pays(stages_of(tmp_path, width=768))
-    assert not on_processes._pays(stages_of(tmp_path, flops=4e12))
-    assert not on_processes._pays(stages_of(tmp_path, cohorts=1))
-    monkeypatch.setattr(on_processes, "_registered_here", lambda: True)
-    assert not on_processes._pays(stages_of(tmp_path))
-    monkeypatch.setattr(on_processes, "_registered_here", lambda: False)
+    monkeypatch.setattr(on_processes, "cohorts_of", lambda bench, candidates: bench.cohorts)
+    candidates: Any = [1, 2]
+
+    def said(width: int = 128, flops: float = 1e13, cohorts: int = 2, device: str = "cpu") -> bool:
+        base = SimpleNamespace(width=width, device=torch.device(device))
+        bench: Any = SimpleNamespace(base=base, flops=flops, cohorts=cohorts)
+        advice = on_processes.worth_processes(bench, candidates)
+        assert advice is None or "--executor processes has one process for each" in advice
+        return advice is not None
+
+    assert said()
+    assert not said(width=768)
+    assert not said(flops=4e12)
+    assert not said(cohorts=1)
+    assert not said(device="cuda")
     torch.set_num_threads(1)
-    assert not on_processes._pays(stages_of(tmp_path))
-
-
-@pytest.mark.parametrize(("threads", "pays"), [(1, True), (2, False)])
-def test_a_run_goes_on_as_it_began(
-    tmp_path: Path, two_threads: None, threads: int, pays: bool
-) -> None:
-    stages = stages_of(tmp_path, flops=0.0 if pays else 1e15)
-    job = CohortJob(
-        cohort="train-base-0",
-        kind="train",
-        group="base",
-        width=1,
-        micro_batch_size=4,
-        threads=threads,
-    )
-    stages.events.jobs = lambda kind: [job]
-    assert on_processes._pays(stages) is pays
-
-
-def test_what_a_script_has_registered_stays_in_its_process(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for kind in ("methods", "metrics", "tasks"):
-        registry = f"bakeoff.{kind}.registry._registered"
-        with monkeypatch.context() as inside:
-            for other in ("methods", "metrics", "tasks"):
-                inside.setattr(f"bakeoff.{other}.registry._registered", {})
-            assert not on_processes._registered_here()
-            found = (SimpleNamespace(__module__="mine"),) * 2
-            inside.setattr(registry, {"mine": found if kind == "methods" else found[0]})
-            assert on_processes._registered_here()
+    assert not said()
 
 
 def test_which_way_jobs_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    elsewhere, said = plan_of(ExecutionOptions(), "auto")
-    assert isinstance(elsewhere, OnProcesses) and not elsewhere._is_chosen and not said
+    assert plan_of(ExecutionOptions(), "auto") == (None, "")
     elsewhere, said = plan_of(ExecutionOptions(executor="processes", workers=3), "cpu")
-    assert isinstance(elsewhere, OnProcesses) and elsewhere._is_chosen and not said
+    assert isinstance(elsewhere, OnProcesses) and not said
     keys: dict[str, Any]
     for keys in (
         {"address": "auto"},
@@ -230,13 +197,60 @@ def test_which_way_jobs_run(monkeypatch: pytest.MonkeyPatch) -> None:
             plan_of(ExecutionOptions(executor="processes", **keys), "cpu")
 
 
-def test_jobs_of_processes_are_packed_with_their_threads(
+def test_jobs_are_packed_with_the_threads_that_they_run_on(
     place: Path, cli: Cli, two_threads: None
 ) -> None:
-    study = write(place, methods={"lora": {"kind": "lora"}})
-    assert cli("run", study, "--executor", "processes", "--out", "apart").code == 0
+    """What stays in the driver has all of its threads: costs, and further test sets."""
+    study = write(
+        place, methods={"lora": {"kind": "lora"}}, also_test={"again": {"source": "rows"}}
+    )
+    found = cli("run", study, "--executor", "processes", "--out", "apart")
+    assert found.code == 0, found.err
     lines = (place / "apart/events.jsonl").read_text(encoding="utf-8").splitlines()
     jobs = [event["job"] for event in map(json.loads, lines) if event["event"] == "packed"]
-    threads = {job["kind"]: job["threads"] for job in jobs}
-    assert threads.pop("measure", 2) == 2
-    assert set(threads.values()) == {1}
+    threads = {(job["kind"], job["split"]): job["threads"] for job in jobs}
+    assert threads.pop(("measure", "test")) == 2
+    assert {split for _, split in threads} == {"test", "again"}
+    assert {n for (_, split), n in threads.items() if split == "again"} == {2}
+    assert {n for (_, split), n in threads.items() if split != "again"} == {1}
+
+
+def test_a_process_that_is_at_something_can_be_ended(
+    actor: Callable[[str], ProcessActor],
+) -> None:
+    busy = actor("sleeps")
+    under_way = busy.open.remote()
+    host = ProcessHost(workers=1, command=SERVES, opening={})
+    host.kill(busy)
+    assert busy._process.poll() is not None
+    with pytest.raises(ProcessError, match="its process ended"):
+        host.get(under_way)
+
+
+def test_half_a_line_of_a_process_that_was_killed_fails_what_waits() -> None:
+    writes = "import os, sys; sys.stdin.readline(); os.write(1, b'{half'); os._exit(9)"
+    one = ProcessActor(writes, {"opening": "", "threads": 1})
+    with pytest.raises(ProcessError, match="its process ended with code 9"):
+        one.about.remote().result(60)
+
+
+@pytest.mark.parametrize("shortens", [True, False])
+def test_a_worker_learns_whether_a_budget_may_end_candidates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shortens: bool
+) -> None:
+    """The end of a claim's budget stops its training; it ends no candidate of the design."""
+    seen: list[bool] = []
+    job = CohortJob(
+        cohort="train-base-0", kind="train", group="base", width=1, micro_batch_size=4, threads=1
+    )
+
+    def run(*given: Any) -> RunOutcome:
+        seen.append(given[-1].shortens)
+        return RunOutcome(job=job)
+
+    workshop: Any = SimpleNamespace(run=run)
+    worker = JobWorker(lambda: workshop, threads=torch.get_num_threads(), orphans=False)
+    worker.open()
+    request = as_text(Request(job=job, seconds=1.0, shortens=shortens))
+    worker.run(request, str(tmp_path), str(tmp_path), [])
+    assert seen == [shortens]

@@ -14,7 +14,16 @@ class ActorHost(Protocol):
     """Makes actors of ``JobWorker`` and brings their answers.
 
     ``actor.METHOD.remote(...)`` calls a method and returns a reference of its answer.
+
+    Attributes:
+        what: the host in a word, as messages have it. more_room: what gives an actor more memory.
     """
+
+    @property
+    def what(self) -> str: ...
+
+    @property
+    def more_room(self) -> str: ...
 
     def resources(self, *, gpu: bool) -> dict[str, float]:
         """Of one actor, by name."""

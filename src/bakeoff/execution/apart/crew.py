@@ -111,8 +111,8 @@ class Crew:
             return
         if what == "open" and self.checks.is_short(error):
             short = ConfigError(
-                f"worker on {where}: has no room for the base ({line_of(error)}); give an actor "
-                "more of the machine with execution.resources, or choose larger machines"
+                f"worker on {where}: has no room for the base ({line_of(error)}); "
+                f"{self.host.more_room}"
             )
             self._leave_out(worker, short)
             return
@@ -122,7 +122,7 @@ class Crew:
             return
         several = ConfigError(
             f"{self._failed_starts} workers in a row could not be started; the last said: "
-            f"{line_of(error)}. Look at the cluster, or run with --executor local"
+            f"{line_of(error)}. Look at the {self.host.what}, or run with --executor local"
         )
         if not self._has_ready:
             raise several
@@ -185,9 +185,9 @@ class Crew:
         verb = "have not" if pending else "has"
         self.say(
             f"  [yellow]note[/] {who} {verb} begun within {_SAID_AFTER:.0f} s: a worker asks for "
-            f"{escaped(_listed(asked))}, and the cluster has {escaped(_listed(there))}. Jobs wait "
-            "until there is room and a worker has started; else give --workers or "
-            "execution.resources what is there"
+            f"{escaped(_listed(asked))}, and the {self.host.what} has "
+            f"{escaped(_listed(there))}. Jobs wait until there is room and a worker has started; "
+            f"else give --workers what is there, or {self.host.more_room}"
         )
 
 

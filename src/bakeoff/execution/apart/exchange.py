@@ -26,6 +26,7 @@ class Request:
     Attributes:
         records: what is known of its candidates. files: what it reads of the run's folder, by path.
         narrowed: what memory has made of its group's passes. seconds: that training may still take.
+        shortens: whether their end may end candidates early: see ``StopSignals``.
     """
 
     job: CohortJob
@@ -33,6 +34,7 @@ class Request:
     files: dict[str, FileRecord] = field(default_factory=dict)
     narrowed: Narrowed | None = None
     seconds: float | None = None
+    shortens: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

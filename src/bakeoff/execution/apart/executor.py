@@ -21,13 +21,12 @@ from bakeoff.execution.apart.crew import Crew, escaped, line_of
 from bakeoff.execution.apart.exchange import Outcome, outcome_from
 from bakeoff.execution.apart.found import outcome_of, settle_outcome
 from bakeoff.execution.apart.losses import MOST_LOSSES, Losses
-from bakeoff.execution.apart.parts import REMOTE_SETS
 from bakeoff.execution.apart.places import attempts, new_attempt
 from bakeoff.execution.apart.remote import RemoteFiles
 from bakeoff.execution.apart.remote_worker import RemoteWorker
 from bakeoff.execution.apart.status import StatusFile
 from bakeoff.execution.apart.taking import Taking
-from bakeoff.execution.executors import Executor, Then, nothing_more
+from bakeoff.execution.executors import REMOTE_SETS, Executor, Then, nothing_more
 from bakeoff.execution.states import COHORTS
 from bakeoff.execution.stopping import Stopped
 from bakeoff.runs.events import CohortJob

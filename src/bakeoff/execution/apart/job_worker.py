@@ -123,8 +123,8 @@ class JobWorker:
             The outcome, or None if it was stopped and all is saved.
         """
         assert self._workshop is not None
-        self._stop = StopSignals()
         asked = request_from(request)
+        self._stop = StopSignals(shortens=asked.shortens)
         if asked.seconds is not None:
             self._stop.deadline = time.monotonic() + max(0.0, asked.seconds)
         self._is_running, self._job, self._step = True, asked.job.cohort, {}

@@ -23,9 +23,6 @@ from bakeoff.runs.events import CohortJob, Seat
 from bakeoff.search.groups import group_of
 from bakeoff.types import RunState
 
-REMOTE_SETS = ("test", "validation", "learning curve")
-"""Sets that a job apart can be asked on; a further test set is asked in the run's own process."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Share:

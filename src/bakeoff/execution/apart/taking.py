@@ -79,6 +79,7 @@ class Taking:
             files=files,
             narrowed=self.events.narrowed(job.group),
             seconds=self.stop.training_seconds_left if job.kind == "train" else None,
+            shortens=self.stop.shortens,
         )
 
     def _paused(self, candidate: Candidate) -> dict[str, FileRecord]:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,11 +14,13 @@ from queue import SimpleQueue
 from threading import Lock, Thread
 from typing import Any, Final
 
+from bakeoff import errors
 from bakeoff.execution.apart.job_worker import JobWorker
 from bakeoff.execution.apart.workshop import Workshop
 
 _AT_ONCE: Final = ("about", "doing", "news", "stop")
 """Methods that are called while a job runs; the others wait for each other."""
+_ENDS_WITHIN: Final = 2.0
 
 
 def serve(opened: Callable[[Mapping[str, Any]], Workshop]) -> None:
@@ -39,9 +42,10 @@ def serve(opened: Callable[[Mapping[str, Any]], Workshop]) -> None:
             answers.write(json.dumps({"number": call["number"], **found}) + "\n")
             answers.flush()
 
-    calls: SimpleQueue[Mapping[str, Any]] = SimpleQueue()
+    calls: SimpleQueue[Mapping[str, Any] | None] = SimpleQueue()
 
     def listen() -> None:
+        code = 0
         try:
             for line in sys.stdin:
                 call = json.loads(line)
@@ -49,12 +53,17 @@ def serve(opened: Callable[[Mapping[str, Any]], Workshop]) -> None:
                     answer(call)
                 else:
                     calls.put(call)
-        finally:
-            os._exit(0)  # what the job makes would have no taker
+        except Exception:
+            traceback.print_exc()
+            code = 1
+        # Who is at nothing ends in good order. What a job makes would have no taker.
+        calls.put(None)
+        time.sleep(_ENDS_WITHIN)
+        os._exit(code)
 
     Thread(target=listen, daemon=True, name="calls").start()
-    while True:
-        answer(calls.get())
+    while (call := calls.get()) is not None:
+        answer(call)
 
 
 def _answer_of(worker: JobWorker, call: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,9 +73,10 @@ def _answer_of(worker: JobWorker, call: Mapping[str, Any]) -> dict[str, Any]:
     except BaseException as error:
         from bakeoff.engine.backends.memory import is_out_of_memory
 
+        kinds = [kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__]
         return {
             "error": {
-                "kind": type(error).__name__,
+                "kind": kinds[0].__name__ if kinds else None,
                 "text": str(error),
                 "traceback": traceback.format_exc(),
                 "is_short_of_memory": isinstance(error, Exception) and is_out_of_memory(error),

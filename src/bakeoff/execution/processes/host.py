@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock, Thread
 from typing import Any, Final
@@ -18,8 +20,10 @@ import bakeoff.errors
 from bakeoff.errors import BakeoffError
 from bakeoff.execution.apart.actors import Opener
 
-_ENDS_WITHIN: Final = 10.0
+_ENDS_WITHIN: Final = 3.0
+"""Seconds after which a process that is at something is ended hard."""
 _LAST_BYTES: Final = 4096
+_log = logging.getLogger(__name__)
 
 Answer = Future[Any]
 
@@ -45,6 +49,9 @@ class ProcessHost:
         workers: how many at most. command: Python code that a fresh interpreter runs, which ends in
             ``processes.child.serve``. opening: what the study is opened with there, as plain data.
     """
+
+    what = "machine"
+    more_room = "give fewer --workers, or --executor local"
 
     workers: int
     command: str
@@ -128,9 +135,16 @@ class ProcessActor:
         return answer
 
     def end(self) -> None:
-        """Ends the process hard; what waits for it fails."""
-        self._process.kill()
-        self._process.wait(_ENDS_WITHIN)
+        """Ends the process: one that is at nothing by itself, so that its own files go with it."""
+        with suppress(OSError):
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+        try:
+            self._process.wait(_ENDS_WITHIN)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            with suppress(subprocess.TimeoutExpired):  # the system ends it when it can
+                self._process.wait(_ENDS_WITHIN)
 
     def _write(self, line: Mapping[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -141,23 +155,33 @@ class ProcessActor:
             return
 
     def _listen(self) -> None:
+        """Takes answers as long as there are some; then fails whatever waits for more."""
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            found = json.loads(line)
+        try:
+            for line in self._process.stdout:
+                self._take(json.loads(line))
+        except ValueError as error:  # half a line, of a process that was killed as it wrote
+            _log.warning("process %d: %s", self._process.pid, error)
+            self._process.kill()
+        finally:
+            code = self._process.wait()
+            words = f"{self._last_words()}\nits process ended {_code_in_words(code)}"
+            gone = ProcessError(words)
             with self._lock:
-                answer = self._waiting.pop(found["number"])
-            if "error" in found:
-                answer.set_exception(_error_from(found["error"]))
-            else:
-                answer.set_result(found["answer"])
-        code = self._process.wait()
-        gone = ProcessError(f"{self._last_words()}\nits process ended {_code_in_words(code)}")
+                self._gone, left = gone, [*self._waiting.values()]
+                self._waiting.clear()
+            for answer in left:
+                answer.set_exception(gone)
+            self._said.close()
+            self._process.stdout.close()
+
+    def _take(self, found: Mapping[str, Any]) -> None:
         with self._lock:
-            self._gone, left = gone, [*self._waiting.values()]
-            self._waiting.clear()
-        for answer in left:
-            answer.set_exception(gone)
-        self._said.close()
+            answer = self._waiting.pop(found["number"])
+        if "error" in found:
+            answer.set_exception(_error_from(found["error"]))
+        else:
+            answer.set_result(found["answer"])
 
     def _last_words(self) -> str:
         size = self._said.seek(0, os.SEEK_END)
@@ -179,8 +203,8 @@ class _Method:
 def _error_from(found: Mapping[str, Any]) -> ProcessError:
     """What ``processes.child`` wrote of an error."""
     cause: Exception | None = None
-    kind = getattr(bakeoff.errors, found["kind"], None)
-    if isinstance(kind, type) and issubclass(kind, BakeoffError):
+    if found["kind"] is not None:
+        kind: type[BakeoffError] = getattr(bakeoff.errors, found["kind"])
         cause = kind(found["text"])
     elif found["is_short_of_memory"]:
         cause = MemoryError(found["text"])

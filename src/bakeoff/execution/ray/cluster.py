@@ -123,6 +123,11 @@ class Cluster:
         ray: the module, connected. options: how jobs run. outlives: whether it outlives the driver.
     """
 
+    what = "cluster"
+    more_room = (
+        "give an actor more of the machine with execution.resources, or choose larger machines"
+    )
+
     def __init__(self, ray: Any, options: RayOptions, *, outlives: bool) -> None:
         self.ray, self._options, self._outlives = ray, options, outlives
 
