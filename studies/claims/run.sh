@@ -25,7 +25,7 @@ for part in $PARTS; do
             "$BAKEOFF" bases make "$base" --threads "$THREADS"
         done
         "$BAKEOFF" claims --bases wire-0.3m,wire-1.1m,wire-3.5m,wire-10m --base wire-1.1m \
-            --out "$OUT/family" "$@" || failed=$?
+            --executor processes --out "$OUT/family" "$@" || failed=$?
         ;;
     smollm2)
         "$BAKEOFF" bases get smollm2-135m
