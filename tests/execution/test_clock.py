@@ -77,6 +77,18 @@ def test_what_is_left_follows_from_what_was_taken(clock: StudyClock, time: Time)
     assert clock.state.text == "training (stage 2 of 4), epoch 3 of 10, about 8 minutes left"
 
 
+def test_what_others_have_done_of_an_epoch_counts_together(clock: StudyClock, time: Time) -> None:
+    clock.enter("training")
+    time.now += 60
+    clock.step_beside(["lora"], 1, 0.5)
+    clock.step_beside(["head"], 1, 1.0)
+    clock.epoch(candidate("head", 1))
+    clock.step_beside(["head"], 2, 0.25)
+    # 1.75 of 20 epochs in a minute; of the tests nothing is known.
+    assert clock.state.epoch == 2
+    assert clock._whole("training", {}, 60.0) == pytest.approx(60 * 20 / 1.75)
+
+
 def test_candidates_that_end_early_spare_their_epochs(clock: StudyClock, time: Time) -> None:
     clock.enter("baselines")
     clock.leave("baselines")

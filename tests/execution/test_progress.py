@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from rich.console import Console
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.progress import ProgressView
-from bakeoff.runs.records import EpochRecord
+from bakeoff.runs.events import CohortJob, Seat
+from bakeoff.runs.records import CandidateSpec, EpochRecord
 from bakeoff.types import RunState
 
 LONG = "lora_on_all_linear_layers_with_rank_32_and_a_long_name_of_64_cha"
@@ -70,6 +72,33 @@ def test_bars_of_those_that_ended_go_away() -> None:
         assert [task.description for task in view._progress.tasks] == ["two"]
         view.clear()
         assert view._progress.tasks == []
+
+
+def test_jobs_of_other_processes_have_a_bar_each() -> None:
+    seats = tuple(
+        Seat(spec=CandidateSpec(method="lora", learning_rate=0.1, seed=seed), stop=2)
+        for seed in range(3)
+    )
+    job = CohortJob(
+        cohort="train-base-0",
+        kind="train",
+        group="base",
+        seats=seats,
+        width=2,
+        micro_batch_size=4,
+        threads=1,
+    )
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with ProgressView(console, epochs=2) as view:
+        view.on_step_beside(job, 1, 5, 20)
+        view.on_step_beside(replace(job, cohort="train-base-1"), 2, 10, 20)
+        first, second = view._progress.tasks
+        assert (first.description, first.completed, first.total) == ("train-base-0", 5, 20)
+        assert first.fields["note"] == "epoch 1/2  candidates 2"
+        assert (second.completed, second.fields["note"]) == (10, "epoch 2/2  candidates 2")
+        view.on_job_over("train-base-0")
+        view.on_job_over("test-0")  # which has none
+        assert [task.description for task in view._progress.tasks] == ["train-base-1"]
 
 
 def told(tell: Callable[[ProgressView], None], *, width: int = 40) -> str:

@@ -112,6 +112,16 @@ class StudyClock:
         self._within = {candidate.id: step / max(1, num_steps) for candidate in present}
         self._epoch = max((len(c.epochs) + 1 for c in present), default=0)
 
+    def step_beside(self, candidates: Sequence[str], epoch: int, share: float) -> None:
+        """Some updates of an epoch are done by one of several who train.
+
+        Args:
+            candidates: ids of those in its pass. epoch: from 1. share: of the epoch, 0 to 1.
+        """
+        # A new mapping, see ``epoch``.
+        self._within = {**self._within, **dict.fromkeys(candidates, share)}
+        self._epoch = max(self._epoch, epoch)
+
     def epoch(self, candidate: Candidate) -> None:
         """A candidate's epoch is over."""
         # A new mapping, as a thread that draws may be reading the old one.

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.clock import StudyClock
+from bakeoff.runs.events import CohortJob
 from bakeoff.types import RunState
 
 _MARKS = {
@@ -140,6 +141,27 @@ class ProgressView:
             past = len(candidate.epochs)
             note = f"epoch {past + 1}/{self.epochs}  loss {nll:.3f}  rate {rate:.2g}"
             self._update(candidate.id, past * num_steps + step, self.epochs * num_steps, note)
+
+    def on_step_beside(self, job: CohortJob, epoch: int, step: int, num_steps: int) -> None:
+        """Some updates of an epoch are done in another process.
+
+        Args:
+            job: whose. epoch: from 1. step: updates of the epoch that are done, of ``num_steps``.
+        """
+        passed = job.candidates[: job.width]
+        if self.study is not None:
+            self.study.step_beside(passed, epoch, step / max(1, num_steps))
+        if not self.console.is_terminal:
+            self._say_now_and_then()
+            return
+        note = f"epoch {epoch}/{self.epochs}  candidates {len(passed)}"
+        self._update(job.cohort, step, num_steps, note)
+
+    def on_job_over(self, cohort: str) -> None:
+        """A job that another process ran is over."""
+        bar = self._bars.pop(cohort, None)
+        if bar is not None:
+            self._progress.remove_task(bar)
 
     def on_epoch(self, candidate: Candidate) -> None:
         """See ``engine.candidate.Observer``."""

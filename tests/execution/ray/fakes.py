@@ -132,7 +132,7 @@ class Taken:
     def request(self, job: CohortJob) -> Request:
         return Request(job=job)
 
-    def hear(self, news: Any) -> None:
+    def hear(self, news: Any, job: Any = None) -> None:
         """Nothing is shown."""
 
     def take(self, outcome: Outcome, root: Path, *, keep: bool = False) -> None:

@@ -192,7 +192,7 @@ class ActorExecutor:
             if worker.state == "waking":
                 worker.rest()
             for news in worker.hear(answer):
-                self.taking.hear(news)
+                self.taking.hear(news, worker.job)
         elif what == "run":
             self._over(worker, answer)
 

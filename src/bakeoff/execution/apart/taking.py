@@ -99,9 +99,15 @@ class Taking:
         self.view.on_note(note)
         return {}
 
-    def hear(self, news: News) -> None:
-        """Shows what happens; each thing once, however often it is done again."""
+    def hear(self, news: News, job: CohortJob | None = None) -> None:
+        """Shows what happens; each thing once, however often it is done again.
+
+        Args:
+            news: of a worker. job: that it is at.
+        """
         content = news.content
+        if news.kind == "step" and job is not None and job.kind == "train":
+            self.view.on_step_beside(job, **content)
         if news.kind == "say":
             self.view.say(content["text"])
         if news.kind != "epoch":
@@ -129,6 +135,7 @@ class Taking:
             CheckpointError: the files are not whole; nothing is taken.
         """
         check_files(root, outcome.files)
+        self.view.on_job_over(outcome.job.cohort)
         with disk_errors(self.run):
             self._bring(outcome, root, keep=keep)
         if outcome.narrowed is not None and outcome.narrowed != self.events.narrowed(
