@@ -100,6 +100,10 @@ def test_a_study_in_processes_of_which_one_is_killed_finds_what_one_process_find
     found = cli("run", study, "--executor", "processes", "--workers", "2", "--out", "apart")
     assert found.code == 0, found.err
     assert "processes 2 of 1 thread each run the jobs" in found.out
+    lines = found.out.splitlines()
+    for name in ("lora-lr0.0005623-s1000", "head-lr0.0008891-s0"):
+        said = [line.split()[1] for line in lines if line.strip().startswith(name)]
+        assert said[0] == "epoch" and said[-1] != "epoch"  # its end comes after its epochs
     assert killed and killed[0] != os.getpid() and "its process ended by signal 9" in found.out
     whole, apart = results_of(place / "whole"), results_of(place / "apart")
     assert apart["status"] == "complete"

@@ -34,6 +34,7 @@ from bakeoff.runs.events import CohortJob
 _log = logging.getLogger(__name__)
 _TICK: Final = 0.1
 _NEWS_EVERY: Final = 0.3
+_LAST_NEWS_WITHIN: Final = 1.0
 _LEAST_SILENCE: Final = 300.0
 _SILENT_EPOCHS: Final = 10.0
 """A worker that says nothing for so many estimated epochs of its job is lost."""
@@ -199,6 +200,7 @@ class ActorExecutor:
     def _over(self, worker: RemoteWorker, answer: str | None) -> None:
         job, place = worker.job, worker.place
         assert job is not None and place is not None
+        self._hear_out(worker)
         worker.rest()
         if answer is None:  # it was stopped
             self._enqueue(job)
@@ -212,6 +214,18 @@ class ActorExecutor:
             return
         self._settle(outcome)
         self._finish(job)
+
+    def _hear_out(self, worker: RemoteWorker) -> None:
+        """What a worker has said of its job comes before the job's end."""
+        before = worker.waiting.pop("news", None)
+        references = [one for one in (before, worker.actor.news.remote()) if one is not None]
+        said = self.host.wait(references, count=len(references), timeout=_LAST_NEWS_WITHIN)
+        try:
+            for reference in said:
+                for news in worker.hear(self.host.get(reference)):
+                    self.taking.hear(news, worker.job)
+        except Exception as error:  # it is gone, and its outcome is here
+            _log.info("worker %d: its last news did not come: %s", worker.number, error)
 
     def _finish(self, job: CohortJob) -> None:
         self.done += 1
