@@ -1,8 +1,8 @@
 """A study's jobs in processes of this machine: ``bakeoff run --executor processes``.
 
 A pass through a narrow base is many small steps of Python between small products, of which threads
-of one process take turns. Processes do not: on two cores two of them train the embedded base 1.4 to
-3 times as fast as one (``docs/decisions/0058-processes-for-narrow-bases.md``).
+of one process take turns. Processes do not: on two cores two of them train the embedded base 1.1 to
+3 times as fast as one with two threads (``docs/decisions/0058-processes-for-narrow-bases.md``).
 """
 
 from __future__ import annotations

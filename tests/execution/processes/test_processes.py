@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,14 +16,13 @@ from bakeoff.errors import ConfigError, StoreError
 from bakeoff.execution.apart.exchange import Outcome as RunOutcome
 from bakeoff.execution.apart.exchange import Request, as_text
 from bakeoff.execution.apart.job_worker import JobWorker
-from bakeoff.execution.apart.news import News
-from bakeoff.execution.apart.remote_worker import RemoteWorker
 from bakeoff.execution.processes.host import ProcessActor, ProcessError, ProcessHost
 from bakeoff.runs.events import CohortJob
 from bakeoff.study import on_processes
 from bakeoff.study.elsewhere import plan_of
 from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.on_processes import OnProcesses
+from tests.execution.apart.killing import kill_one_worker
 from tests.execution.apart.test_shards import results_of, write
 from tests.studies import Outcome, without_times
 
@@ -86,17 +84,7 @@ def test_a_study_in_processes_of_which_one_is_killed_finds_what_one_process_find
         search={"learning_rates": 2, "growth": 0},
     )
     assert cli("run", study, "--out", "whole").code == 0
-    killed: list[int] = []
-    hear = RemoteWorker.hear
-
-    def killing(self: RemoteWorker, answer: tuple[int, list[dict[str, Any]]]) -> list[News]:
-        news = hear(self, answer)
-        if not killed and any(one.kind == "epoch" for one in news):
-            killed.append(self.about["pid"])
-            os.kill(killed[0], signal.SIGKILL)
-        return news
-
-    monkeypatch.setattr(RemoteWorker, "hear", killing)
+    killed = kill_one_worker(monkeypatch)
     found = cli("run", study, "--executor", "processes", "--workers", "2", "--out", "apart")
     assert found.code == 0, found.err
     assert "processes 2 of 1 thread each run the jobs" in found.out
@@ -150,12 +138,11 @@ def test_a_process_ends_when_its_driver_is_gone(actor: Callable[[str], ProcessAc
     assert one._process.wait(60) == 0
 
 
-@pytest.mark.parametrize("method", ["lora", "head"])
 def test_a_failing_start_is_one_clear_error(
-    place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, method: str
+    place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(on_processes, "_COMMAND", "raise SystemExit(3)")
-    study = write(place, methods={method: {"kind": method}})
+    study = write(place, methods={"lora": {"kind": "lora"}})
     found = cli("run", study, "--executor", "processes", "--out", "apart")
     assert found.code == 2
     assert "10 workers in a row could not be started" in found.message

@@ -27,6 +27,7 @@ from bakeoff.study.elsewhere import plan_of
 from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.on_ray import OnRay
 from bakeoff.study.sharding import OneShard, share_from
+from tests.execution.apart.killing import kill_one_worker
 from tests.execution.apart.test_shards import METHODS, results_of, write
 from tests.studies import Outcome, without_times
 
@@ -65,17 +66,7 @@ def test_a_search_on_workers_of_which_one_is_killed_finds_what_one_process_finds
         search={"learning_rates": 2, "growth": 0},
     )
     assert cli("run", study, "--out", "whole").code == 0
-    killed: list[int] = []
-    hear = RemoteWorker.hear
-
-    def killing(self: RemoteWorker, answer: tuple[int, list[dict[str, Any]]]) -> list[News]:
-        news = hear(self, answer)
-        if not killed and any(one.kind == "epoch" for one in news):
-            killed.append(self.about["pid"])
-            os.kill(killed[0], signal.SIGKILL)
-        return news
-
-    monkeypatch.setattr(RemoteWorker, "hear", killing)
+    killed = kill_one_worker(monkeypatch)
     found = cli("run", study, "--executor", "ray", "--workers", "2", "--out", "ray")
     assert found.code == 0, found.err
     assert killed

@@ -71,6 +71,7 @@ def _answer_of(worker: JobWorker, call: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return {"answer": getattr(worker, call["method"])(*call["arguments"])}
     except BaseException as error:
+        # Heavy, and of use only here.
         from bakeoff.engine.backends.memory import is_out_of_memory
 
         kinds = [kind for kind in type(error).__mro__ if kind.__module__ == errors.__name__]
