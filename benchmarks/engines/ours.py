@@ -26,6 +26,7 @@ from bakeoff.execution.training_worker import open_batch_source
 from bakeoff.methods.contract import ExecutionPath, Method, Tensors
 from bakeoff.methods.registry import method_type
 from bakeoff.study.opening import cache_folder
+from bakeoff.types import Quantization
 from engines.measuring import Engine
 from engines.memory import synchronize, taken_bytes
 from engines.workload import LEARNING_RATE, SEED, Workload
@@ -53,6 +54,16 @@ def load_base(reference: str, device: torch.device, dtype: torch.dtype) -> tuple
     """The engine's base, and the bytes that came with it."""
     before = taken_bytes(device)
     base = Base(load_source_of(reference), device=device, dtype=dtype)
+    return base, taken_bytes(device) - before
+
+
+def held_base(
+    folder: str, device: torch.device, dtype: torch.dtype, quantization: Quantization
+) -> tuple[Base, int]:
+    """A folder's base, read shard by shard as it is held, and the bytes that came with it."""
+    source = load_source(folder, root=Path.cwd(), cache_dir=cache_folder(), lean=True)
+    before = taken_bytes(device)
+    base = Base(source, device=device, dtype=dtype, quantization=quantization)
     return base, taken_bytes(device) - before
 
 

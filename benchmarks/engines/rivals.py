@@ -44,26 +44,37 @@ def tuned_copy(
         change: alters the copy before the method is put in.
     """
     twin: Any = copy.deepcopy(model)
-    twin.requires_grad_(name == "full")
     if change is not None:
         change(twin)
-    tuned: nn.Module = twin
+    found = tuned(twin, name)
+    nn.Module.to(found, device)
+    return found
+
+
+def tuned(model: PreTrainedModel, name: str) -> nn.Module:
+    """A base with one method's trained parameters put in, all others frozen.
+
+    Args:
+        model: the base, which is changed. name: of the method, as in ``tuned_copy``.
+    """
+    base: Any = model
+    base.requires_grad_(name == "full")
+    found: nn.Module = base
     if name in ("lora", "lora-all"):
         targets = "all-linear" if name == "lora-all" else None
-        tuned = get_peft_model(
-            twin, LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=8, target_modules=targets)
+        found = get_peft_model(
+            base, LoraConfig(task_type="CAUSAL_LM", r=8, lora_alpha=8, target_modules=targets)
         )
     elif name == "soft_prompt":
-        tuned = get_peft_model(
-            twin, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=12)
+        found = get_peft_model(
+            base, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=12)
         )
     elif name == "head":
-        head: Any = twin.get_output_embeddings()
+        head: Any = base.get_output_embeddings()
         head.weight = nn.Parameter(head.weight.detach().clone())
     elif name == "head-tied":
-        twin.get_output_embeddings().requires_grad_(True)
-    nn.Module.to(tuned, device)
-    return tuned
+        base.get_output_embeddings().requires_grad_(True)
+    return found
 
 
 def adopt(tuned: nn.Module, method: Method, tensors: Tensors) -> None:

@@ -13,11 +13,12 @@ from torch import nn
 
 from bakeoff.base.precision import choose_device
 from bakeoff.inference.finished import FinishedRun, Kept
+from bakeoff.methods.contract import Method, Tensors
 from bakeoff.study.opening import workbench_of
 from engines.measuring import Contest, check_losses, print_record, seconds_of
 from engines.memory import taken_bytes
 from engines.ours import OurTraining, initial_tensors
-from engines.rivals import plain_loops
+from engines.rivals import adopt, plain_loops, tuned_copy
 from engines.trainer_loop import TrainerLoop
 from engines.workload import SEED, Workload, sampled
 from engines.writers import PlainWriter, cast_copy
@@ -113,7 +114,7 @@ class StudyRivals:
         try:
             for engine, build in loops.items():
                 contest.enter(engine, build)
-            contest.enter(TRAINER, lambda: TrainerLoop(self.model, name, work, start))
+            contest.enter(TRAINER, lambda: TrainerLoop(self._tuned(name, start), work))
             contest.enter(OURS, lambda: OurTraining(self.base, self.base_bytes, name, 1, work))
             check_losses(case, {n: e.first for n, e in contest.entrants.items()}, work.dtype)
             validated = self._validation(contest, case, work)
@@ -133,6 +134,11 @@ class StudyRivals:
             return {n: e.median for n, e in contest.entrants.items()}, validated
         finally:
             contest.close()
+
+    def _tuned(self, name: str, start: tuple[Method, Tensors]) -> nn.Module:
+        twin = tuned_copy(self.model, name, self.base.device)
+        adopt(twin, *start)
+        return twin
 
     def _validation(self, contest: Contest, case: str, work: Workload) -> dict[str, float]:
         """Seconds of a validated row, by engine."""

@@ -1,7 +1,8 @@
-"""Transformers' ``Trainer`` as a rival: the same model, batches and updates, by its own loop."""
+"""``Trainer`` of Transformers and of TRL as rivals: same model, batches, updates, their loop."""
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 import time
 from collections.abc import Iterable
@@ -9,15 +10,14 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, SequentialSampler
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainingArguments, default_data_collator
 from transformers.trainer_callback import PrinterCallback
 
-from bakeoff.methods.contract import Method, Tensors
-from engines.measuring import Engine
+from engines.measuring import Engine, SkippedError
 from engines.memory import synchronize
-from engines.rivals import CLIP_NORM, WEIGHT_DECAY, adopt, tuned_copy
+from engines.rivals import CLIP_NORM, WEIGHT_DECAY
 from engines.workload import LEARNING_RATE, Labelled, Workload
 
 Row = dict[str, Tensor]
@@ -40,12 +40,18 @@ class _Rows(Dataset[Row]):
         return self.rows[index]
 
 
-class _InOrder(Trainer):
-    """Takes the rows as they come, so that all engines see the same batches."""
+class _Ordered:
+    """Of a trainer: takes the rows as they come, so that all engines see the same batches."""
+
+    train_dataset: Any
 
     def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
         rows: Any = self.train_dataset if train_dataset is None else train_dataset
         return SequentialSampler(rows)
+
+
+class _OrderedTrainer(_Ordered, Trainer):
+    pass
 
 
 class _Clock(TrainerCallback):
@@ -61,52 +67,53 @@ class _Clock(TrainerCallback):
 
 
 class TrainerLoop(Engine):
-    """One candidate under ``Trainer``, with its own defaults wherever the study says nothing.
+    """One candidate under ``Trainer``, with its own defaults wherever the work says nothing.
 
     Args:
-        model: the base, copied. name: of the method.
-        work: what is learnt from. start: the method on the engine's base, and its first tensors.
+        model: with what the method trains in it, on the work's device (``rivals.tuned``).
+        work: what is learnt from.
+        gradient_checkpointing: whether layers are computed again in the backward pass.
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        name: str,
-        work: Workload,
-        start: tuple[Method, Tensors],
+        self, model: nn.Module, work: Workload, *, gradient_checkpointing: bool = False
     ) -> None:
         super().__init__(work.device)
         self.work = work
-        self.model = tuned_copy(model, name, work.device)
-        adopt(self.model, *start)
+        self.model = model
         self._validation: _Rows | None = None
         self._clock = _Clock(work.device)
         on_cpu = work.device.type == "cpu"
-        self._trainer = _InOrder(
-            model=self.model,
-            args=TrainingArguments(
-                output_dir=self._open.enter_context(tempfile.TemporaryDirectory()),
-                per_device_train_batch_size=work.rows,
-                gradient_accumulation_steps=work.plan.rows_per_step // work.rows,
-                learning_rate=LEARNING_RATE,
-                lr_scheduler_type="constant",
-                weight_decay=WEIGHT_DECAY,
-                max_grad_norm=CLIP_NORM,
-                bf16=work.dtype == torch.bfloat16,
-                fp16=work.dtype == torch.float16,
-                use_cpu=on_cpu,
-                dataloader_pin_memory=not on_cpu,
-                # Only the first loss is asked for: reading it waits for the device.
-                logging_first_step=True,
-                logging_steps=1_000_000,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-            ),
-            callbacks=[self._clock],
-        )
+        options: dict[str, Any] = {
+            "output_dir": self._open.enter_context(tempfile.TemporaryDirectory()),
+            "per_device_train_batch_size": work.rows,
+            "gradient_accumulation_steps": work.plan.rows_per_step // work.rows,
+            "learning_rate": LEARNING_RATE,
+            "lr_scheduler_type": "constant",
+            "weight_decay": WEIGHT_DECAY,
+            "max_grad_norm": CLIP_NORM,
+            "bf16": work.dtype == torch.bfloat16,
+            "fp16": work.dtype == torch.float16,
+            "use_cpu": on_cpu,
+            "dataloader_pin_memory": not on_cpu,
+            # Only the first loss is asked for: reading it waits for the device.
+            "logging_first_step": True,
+            "logging_steps": 1_000_000,
+            "save_strategy": "no",
+            "report_to": "none",
+            "disable_tqdm": True,
+            # Each row has what the model takes and no more; TRL would drop the mask.
+            "remove_unused_columns": False,
+            "gradient_checkpointing": gradient_checkpointing,
+            "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        }
+        self._trainer = self._trainer_of(options)
+        self._trainer.add_callback(self._clock)
         # It prints what is logged among our lines.
         self._trainer.remove_callback(PrinterCallback)
+
+    def _trainer_of(self, options: dict[str, Any]) -> Any:
+        return _OrderedTrainer(model=self.model, args=TrainingArguments(**options))
 
     def step(self, index: int) -> float:
         """One update from one call of ``train``; returns the mean NLL that it logs."""
@@ -134,3 +141,48 @@ class TrainerLoop(Engine):
         self._trainer.train_dataset = _Rows(b for i in indices for b in self.work.labelled(i))
         self._trainer.args.max_steps = len(indices)
         self._trainer.train()
+
+
+class TrlLoop(TrainerLoop):
+    """The same under TRL's ``SFTTrainer``, on rows that are tokens already.
+
+    Args:
+        model: see ``TrainerLoop``. work: likewise.
+        tokenizer: of the base; TRL asks for one although there is nothing to tokenise.
+        gradient_checkpointing: see ``TrainerLoop``.
+
+    Raises:
+        SkippedError: TRL or datasets are not installed.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        work: Workload,
+        tokenizer: Any,
+        *,
+        gradient_checkpointing: bool = False,
+    ) -> None:
+        for package in ("trl", "datasets"):
+            if importlib.util.find_spec(package) is None:
+                raise SkippedError(f"{package} is not installed")
+        self._tokenizer = tokenizer
+        super().__init__(model, work, gradient_checkpointing=gradient_checkpointing)
+
+    def _trainer_of(self, options: dict[str, Any]) -> Any:
+        from datasets import Dataset as Rows
+        from trl import SFTConfig, SFTTrainer
+
+        class Ordered(_Ordered, SFTTrainer):  # type: ignore[misc]  # which has no types
+            pass
+
+        row = {"input_ids": [0, 1], "attention_mask": [1, 1], "labels": [-100, 1]}
+        return Ordered(
+            model=self.model,
+            args=SFTConfig(
+                max_length=None, dataset_kwargs={"skip_prepare_dataset": True}, **options
+            ),
+            train_dataset=Rows.from_list([row]),  # replaced before each call of ``train``
+            data_collator=default_data_collator,
+            processing_class=self._tokenizer,
+        )

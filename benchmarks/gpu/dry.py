@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,12 +78,26 @@ def _install_card(watch: Any) -> None:
         watch._mode.may_wait = mode != "error"
 
     cuda: Any = torch.cuda
+    cuda.Event = _Event
     cuda.get_device_properties = lambda *a: properties
     cuda.set_per_process_memory_fraction = lambda *a: None
     cuda.memory_snapshot = lambda *a: []
     cuda.max_memory_reserved = lambda *a: record.peak_bytes
     cuda.reset_peak_memory_stats = reset_peak
     cuda.set_sync_debug_mode = set_sync_debug_mode
+
+
+class _Event:
+    """A mark in a stream, by the host's clock."""
+
+    def __init__(self, **settings: Any) -> None:
+        self._at = 0.0
+
+    def record(self, *arguments: Any) -> None:
+        self._at = time.perf_counter()
+
+    def elapsed_time(self, end: _Event) -> float:
+        return (end._at - self._at) * 1e3
 
 
 def _install_compiler() -> None:
@@ -97,10 +112,13 @@ def _install_compiler() -> None:
 
 def _install_loading(real: Any) -> None:
     """Bases are loaded with values, on the host, and not probed: a probe compares values."""
+    import torch
+
     from bakeoff.base.model import Base
+    from bakeoff.base.weights import folder, lean
     from bakeoff.base.weights.sources import load_source
     from bakeoff.study import opening
-    from engines import ours
+    from engines import large_bases, ours
 
     def loaded(*arguments: Any, **settings: Any) -> Any:
         with real():
@@ -108,6 +126,15 @@ def _install_loading(real: Any) -> None:
 
     for place in (ours, opening):
         vars(place)["load_source"] = loaded
+    for place in (folder, lean):
+        vars(place)["require_causal"] = lambda *a: None
+    made = large_bases.make_base
+
+    def made_on_the_host(path: Path, config: Any, device: Any) -> None:
+        with real():
+            made(path, config, torch.device("cpu"))
+
+    vars(large_bases)["make_base"] = made_on_the_host
     base: Any = Base
     prepared = Base.__init__
 
@@ -149,7 +176,7 @@ def _install_storing(real: Any) -> None:
     import torch
 
     from bakeoff.base import checkpoint
-    from bakeoff.execution import checkpoints
+    from bakeoff.execution import states
     from bakeoff.methods import files
 
     save, load = vars(checkpoint)["save_file"], vars(files)["load_file"]
@@ -164,7 +191,7 @@ def _install_storing(real: Any) -> None:
             found = load(path)
         return {n: torch.zeros(t.shape, dtype=t.dtype) for n, t in found.items()}
 
-    for place in (checkpoint, checkpoints):
+    for place in (checkpoint, states):
         vars(place)["save_file"] = saved
     vars(files)["load_file"] = loaded
 

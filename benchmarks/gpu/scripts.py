@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gpu.records import Report, SkippedError
@@ -60,6 +60,15 @@ def run_script(
     lines = _Lines(lambda line: _outside(log, handle, line))
     with contextlib.redirect_stdout(lines):
         importlib.import_module(module).main(list(argv))
+
+
+def says_training(line: Mapping[str, Any]) -> tuple[str, str]:
+    """The part and the sentence of a line of ``train.py`` or ``large.py``."""
+    if line.get("summary"):
+        return "ratios", f"over each rival: {line['ratio']}; memory {line['memory_ratio']}"
+    speed, peak = line.get("tokens_per_second", 0.0), line.get("peak_memory_bytes") or 0
+    sentence = f"{speed:,.0f} tokens per second, peak {peak / 2**30:.2f} GiB, first step "
+    return f"{line['case']}: {line['engine']}", f"{sentence}{line.get('first_step_seconds')} s"
 
 
 def _outside(log: Any, handle: Callable[[str], None], line: str) -> None:

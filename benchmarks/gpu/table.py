@@ -26,6 +26,9 @@ TRAINED = (
     ("smollm2-135m", "lora", 8, 20.0),
 )
 """Base, method, slots, and how many times as fast as the plain loop it is to be on an H100."""
+WRITTEN = (("gpt-neo-125m", "none"), ("smollm2-135m", "none"), ("gpt-neo-125m", "lora"))
+HELD = ("nf4", "none")
+"""What the base of eight billion parameters is held in."""
 PLANNED = ("lora", "full", "soft_prompt", "head")
 FORMATS = ("float16", "float32")
 
@@ -103,12 +106,22 @@ def _figures() -> Iterator[Stage]:
             limit=240,
             arguments={"base": base, "method": method, "slots": slots, "goal": goal},
         )
-    yield Stage(
-        name="generation",
-        question="rows per second against Transformers' generate",
-        module="gpu.stages.generation",
-        limit=120,
-    )
+    for base, method in WRITTEN:
+        yield Stage(
+            name=f"generation/{base}_{method}",
+            question="rows per second against Transformers' generate",
+            module="gpu.stages.generation",
+            limit=240,
+            arguments={"base": base, "method": method},
+        )
+    for quantization in HELD:
+        yield Stage(
+            name=f"large/{quantization}",
+            question="a base of eight billion beside TRL's loop and Trainer, 1 and 4 slots",
+            module="gpu.stages.large",
+            limit=480,
+            arguments={"quantization": quantization},
+        )
     for method in PLANNED:
         yield Stage(
             name=f"plan/{method}",

@@ -12,17 +12,25 @@ from gpu.scripts import run_script
 
 LEAST_RATIO = 4.0
 """Over the best of ``generate``'s batches and caches, on an H100."""
-FULL = ("--base", "scratch:gpt-neo-125m", "--rows", "64", "256", "--documents", "256")
+FULL = ("--rows", "64", "256", "1024", "--documents", "1024", "--repeats", "1")
+_DRY_BASES = {"gpt-neo-125m": "scratch:tiny-gpt-neo", "smollm2-135m": "scratch:tiny-llama"}
 DRY = (
-    *("--quick", "--base", "scratch:tiny-gpt-neo", "--rows", "4", "--cache", "dynamic"),
+    *("--quick", "--rows", "4", "--cache", "dynamic"),
     *("--max-length", "40", "--supervised", "8", "--documents", "4", "--repeats", "1"),
 )
 
 
-def run(report: Report, place: Place) -> None:
-    """See the module."""
+def run(report: Report, place: Place, base: str, method: str) -> None:
+    """See the module.
+
+    Args:
+        report: records each engine. place: where.
+        base: of random weights. method: one of ``benchmarks/generate.py``.
+    """
     require_card()
-    flags = [*(DRY if place.dry_run else FULL), "--device", "cuda", "--method", "none", "lora"]
+    reference = _DRY_BASES[base] if place.dry_run else f"scratch:{base}"
+    flags = ["--base", reference, *(DRY if place.dry_run else FULL)]
+    flags += ["--device", "cuda", "--method", method]
     ratios: dict[str, dict[str, float]] = {}
 
     def says(line: dict[str, Any]) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 from unittest import mock
 
 import torch
@@ -29,30 +30,48 @@ VOCABULARY, CHUNK, WIDTH, VALUES = 50_257, 256, 768, 1 << 22
 def run(report: Report, place: Place) -> None:
     """See the module."""
     require_card()
-    with report.part("agreement") as found:
-        if importlib.util.find_spec("triton") is None:
-            raise SkippedError("Triton is not installed: plain PyTorch computes")
-        from bakeoff.base.kernels import triton_kernels
+    chosen = None if place.dry_run else _chosen(report)
+    for name, make in (("losses", _losses), ("AdamW", _adamw), ("dropout", _dropout)):
+        with report.part(name) as found:
+            found["plain_ms"] = _timed(make, None)
+            if chosen is None:
+                found["says"] = "plain PyTorch alone: a card of shapes runs no kernel"
+                continue
+            found["kernel_ms"] = _timed(make, chosen)
+            found["ratio"] = found["plain_ms"] / found["kernel_ms"]
+            found["says"] = (
+                f"{found['kernel_ms']:.3f} ms, plain {found['plain_ms']:.3f}: "
+                f"{found['ratio']:.1f} times as fast"
+            )
 
+
+def _chosen(report: Report) -> Any:
+    """The kernels that the engine takes, once they have been held against plain PyTorch.
+
+    Raises:
+        SkippedError: Triton is not installed.
+    """
+    if importlib.util.find_spec("triton") is None:
+        raise SkippedError("Triton is not installed: plain PyTorch computes")
+    from bakeoff.base.kernels import triton_kernels
+
+    with report.part("agreement") as found:
         found["fault"] = fault = first_fault(triton_kernels, CUDA)
         found["says"] = fault or "losses, AdamW and dropout are those of plain PyTorch"
         assert fault is None, fault
     prepare_fused(CUDA)
     chosen = fused_kernels(torch.empty(1, device=CUDA))
     assert chosen is not None, "the kernels agree, and are not used"
-    for name, make in (("losses", _losses), ("AdamW", _adamw), ("dropout", _dropout)):
-        with report.part(name) as found:
-            for key, kernels in (("plain_ms", None), ("kernel_ms", chosen)):
-                with ExitStack() as stack:
-                    for module in _USERS:
-                        place_of = f"bakeoff.{module}.fused_kernels"
-                        stack.enter_context(mock.patch(place_of, return_value=kernels))
-                    found[key] = _milliseconds(make())
-            found["ratio"] = found["plain_ms"] / found["kernel_ms"]
-            found["says"] = (
-                f"{found['kernel_ms']:.3f} ms, plain {found['plain_ms']:.3f}: "
-                f"{found['ratio']:.1f} times as fast"
-            )
+    return chosen
+
+
+def _timed(make: Callable[[], Callable[[], object]], kernels: Any) -> float:
+    """Milliseconds of some work with these kernels; None is plain PyTorch."""
+    with ExitStack() as stack:
+        for module in _USERS:
+            place_of = f"bakeoff.{module}.fused_kernels"
+            stack.enter_context(mock.patch(place_of, return_value=kernels))
+        return _milliseconds(make())
 
 
 def _milliseconds(work: Callable[[], object]) -> float:
