@@ -129,7 +129,10 @@ def train(base: Base, method: Method) -> dict[str, Any]:
         batch_source = batch_source_of(base, method, plan)
         RECORD.clear()
         epoch(cohort, batch_source, plan, graphs)
-        found = {"captures": RECORD.captures, "operations": sum(RECORD.graphs)}
+        found = {
+            "captures": RECORD.captures,
+            "operations": sum(number for number, _ in RECORD.graphs),
+        }
         RECORD.clear()
         if graphs is not None:
             with without_waits():
@@ -205,7 +208,7 @@ def write(base: Base, method: Method) -> dict[str, Any]:
             found[f"slots{len(slots)}"] = {
                 "captures": RECORD.captures,
                 "replays": RECORD.replays,
-                "operations": RECORD.graphs[-1] if RECORD.graphs else 0,
+                "operations": RECORD.graphs[-1][0] if RECORD.graphs else 0,
                 "texts": [len(of_slot) for of_slot in texts],
             }
         RECORD.clear()

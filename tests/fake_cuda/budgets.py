@@ -18,7 +18,7 @@ from typing import Any, Final
 from tests.fake_cuda import guard
 
 FILE: Final = Path(__file__).with_name("budgets.json")
-FIGURES: Final = ("peak_bytes", "operations", "captures")
+FIGURES: Final = ("peak_bytes", "operations", "moved_bytes", "captures")
 VERSIONS: Final = ("torch", "transformers", "peft")
 """Of the libraries whose operators are counted."""
 PROBE: Final = "budget:"
@@ -64,10 +64,13 @@ def measured(name: str) -> dict[str, int]:
             else:
                 options = GenerationOptions(max_new_tokens=20, batch_rows=8)
                 generate(cohort, [0], rows(16, (20, 50), 3), options)
+        # Of an update those of one pass and of what follows the passes, of a token its own.
+        graphs = RECORD.graphs if what == "update" else RECORD.graphs[-1:]
+        operations, moved = (sum(figure) for figure in zip(*graphs, strict=True))
         return {
             "peak_bytes": RECORD.peak_bytes - before,
-            # Of an update those of one pass and of what follows the passes, of a token its own.
-            "operations": sum(RECORD.graphs) if what == "update" else RECORD.graphs[-1],
+            "operations": operations,
+            "moved_bytes": moved,
             "captures": RECORD.captures,
         }
     finally:

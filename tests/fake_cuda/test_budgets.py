@@ -60,7 +60,7 @@ def test_every_entry_has_a_budget_and_no_other(content: dict[str, Any]) -> None:
 
 
 def test_more_of_anything_is_over_and_less_is_not() -> None:
-    budget = {"peak_bytes": 100, "operations": 10, "captures": 1}
+    budget = {"peak_bytes": 100, "operations": 10, "moved_bytes": 1000, "captures": 1}
     assert over(budget, budget) == []
     assert over({figure: value - 1 for figure, value in budget.items()}, budget) == []
     for figure in FIGURES:

@@ -19,23 +19,12 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bakeoff.measure.tracing import NO_KERNEL, bytes_moved
+
 _ATEN: Final = torch.ops.aten
 _ASKING: Final = (_ATEN.nonzero, _ATEN.masked_select, _ATEN._unique2, _ATEN.equal)
 _INDEXING: Final = (_ATEN.index, _ATEN.index_put, _ATEN.index_put_)
 _COPYING: Final = (_ATEN._to_copy, _ATEN.copy_, _ATEN.copy)
-_NO_KERNEL: Final = frozenset(
-    {
-        "_unsafe_view",
-        "alias",
-        "detach",
-        "device",
-        "empty",
-        "empty_like",
-        "empty_strided",
-        "lift_fresh",
-        "new_empty",
-    }
-)
 _PACKAGE: Final = "/bakeoff/"
 
 
@@ -62,7 +51,8 @@ class Record:
     Attributes:
         waits: how often what waited where.
         captures: graphs that were captured whole. replays: of them all.
-        operations: kernels by name. graphs: kernels of each captured graph.
+        operations: kernels by name. moved_bytes: that they read and write.
+        graphs: kernels of each captured graph, and the bytes that they move.
         attention: attention calls by the kernel that CUDA picks.
         live_bytes: of all storages now. peak_bytes: at most, since the last clearing.
     """
@@ -71,7 +61,8 @@ class Record:
     captures: int = 0
     replays: int = 0
     operations: Counter[str] = field(default_factory=Counter)
-    graphs: list[int] = field(default_factory=list)
+    moved_bytes: int = 0
+    graphs: list[tuple[int, int]] = field(default_factory=list)
     attention: Counter[str] = field(default_factory=Counter)
     live_bytes: int = 0
     peak_bytes: int = 0
@@ -82,7 +73,7 @@ class Record:
         self.operations.clear()
         self.attention.clear()
         self.graphs.clear()
-        self.captures = self.replays = 0
+        self.captures = self.replays = self.moved_bytes = 0
         self.peak_bytes = self.live_bytes
 
 
@@ -121,14 +112,14 @@ def forbidden_in_capture(what: str) -> None:
 def capturing() -> Iterator[None]:
     """A capture: nothing inside may wait, nor read what the host may change."""
     assert not _mode.is_capturing, "captures do not nest"
-    before = RECORD.operations.total()
+    before, moved = RECORD.operations.total(), RECORD.moved_bytes
     _mode.is_capturing = True
     try:
         yield
     finally:
         _mode.is_capturing = False
     RECORD.captures += 1
-    RECORD.graphs.append(RECORD.operations.total() - before)
+    RECORD.graphs.append((RECORD.operations.total() - before, RECORD.moved_bytes - moved))
 
 
 @contextmanager
@@ -174,8 +165,9 @@ class Watch(TorchDispatchMode):
             for tensor in made:
                 self._follow(tensor)
         is_ours = on_device or any(t.device.type == "cuda" for t in made)
-        if is_ours and not func.is_view and packet.__name__ not in _NO_KERNEL:
+        if is_ours and not func.is_view and packet.__name__ not in NO_KERNEL:
             RECORD.operations[str(func)] += 1
+            RECORD.moved_bytes += bytes_moved(packet.__name__, given, made)
         return out
 
     def _follow(self, tensor: Tensor) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +27,20 @@ from bakeoff.base.attention.windows import masks_apart
 from bakeoff.base.devices import GpuProfile, standing_for
 from bakeoff.engine.backends.gpu_kernels import GpuAttention
 
+# On the device these only name or reserve memory.
+NO_KERNEL: Final = frozenset(
+    {
+        "_unsafe_view",
+        "alias",
+        "detach",
+        "device",
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "lift_fresh",
+        "new_empty",
+    }
+)
 # These read of their first input no more than they write.
 _GATHERS: Final = frozenset({"embedding", "gather", "index", "index_select"})
 _WIDE: Final = (torch.ops.aten.mm, torch.ops.aten.bmm)
@@ -107,7 +121,7 @@ class Trace(TorchDispatchMode):
         outputs = [t for t in tree_iter(result) if isinstance(t, Tensor)]
         for tensor in outputs:
             self._hold(tensor)
-        if not func.is_view and outputs:
+        if not func.is_view and outputs and packet.__name__ not in NO_KERNEL:
             self._count(packet, args, kwargs, result, outputs)
         return result
 
@@ -128,8 +142,7 @@ class Trace(TorchDispatchMode):
     ) -> None:
         inputs = [t for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)]
         name = packet.__name__
-        written = sum(_bytes(t) for t in outputs)
-        read = written if name in _GATHERS else sum(_bytes(t) for t in inputs)
+        moved = bytes_moved(name, inputs, outputs)
         flops = 0.0
         if name.startswith(_WINDOWED):
             flops = _windowed_flops(args, backward=name.endswith("_backward"))
@@ -147,9 +160,25 @@ class Trace(TorchDispatchMode):
             dtype = min((t.dtype for t in inputs), key=lambda found: found.itemsize)
             self._flops[dtype] = self._flops.get(dtype, 0.0) + flops
         self._operations += 1
-        self._moved += read + written
+        self._moved += moved
         if self._cost is not None:
-            self._seconds += self._cost(flops, read + written, dtype)
+            self._seconds += self._cost(flops, moved, dtype)
+
+
+def bytes_moved(name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> int:
+    """What an operation reads and writes, if each tensor passes once.
+
+    Args:
+        name: of the operation, without its overload. inputs, outputs: its tensors; one that is
+            given to be written into (``out``) may be among both.
+    """
+    made = {id(tensor) for tensor in outputs}
+    written = sum(_bytes(t) for t in outputs)
+    if name in _GATHERS:
+        return 2 * written
+    # What is changed in place is read, too; what is only given as a place is not.
+    is_in_place = name.endswith("_")
+    return written + sum(_bytes(t) for t in inputs if is_in_place or id(t) not in made)
 
 
 def fake_world() -> FakeTensorMode:

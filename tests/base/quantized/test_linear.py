@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from bakeoff.base.devices import GpuProfile, standing_for
 from bakeoff.base.frozen import frozen_weight
 from bakeoff.base.quantized.linear import QuantizedLinear, quantized
 from bakeoff.base.quantized.models import whole_linear
 from bakeoff.base.quantized.storage import Kind, bitsandbytes, packed_bytes
 from bakeoff.errors import ConfigError
+from bakeoff.measure.tracing import Trace
 
 pytest.importorskip("bitsandbytes")
 
@@ -133,3 +135,18 @@ def test_without_bitsandbytes_the_extra_is_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("bakeoff.base.quantized.storage._imported", missing)
     with pytest.raises(ConfigError, match=r"pip install 'bakeoff\[quantization\]'"):
         quantized(nn.Linear(64, 64), "nf4")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_on_a_card_eight_bits_are_unpacked_with_no_copy_in_float32(
+    linear: nn.Linear, dtype: torch.dtype
+) -> None:
+    layer = quantized(linear, "int8")
+    expected = layer.unpacked(dtype)
+    with standing_for(GpuProfile(is_ampere=True)), Trace([layer]) as trace:
+        found = layer.unpacked(dtype)
+    assert torch.equal(found, expected)
+    scales = 4 * linear.out_features
+    assert trace.peak_bytes == found.nbytes + scales
+    # The weight in 8 bits once, its scales twice, and what is made of them.
+    assert trace.work.bytes_moved == found.numel() + found.nbytes + 3 * scales

@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
+from bakeoff.base.devices import kind_of
 from bakeoff.errors import ConfigError
 
 Kind = Literal["int8", "nf4", "fp4"]
@@ -179,7 +180,12 @@ def unpacked(layout: Layout, dtype: torch.dtype, tensors: tuple[Tensor, ...]) ->
     """
     if layout.kind == "int8":
         packed_ED, absmax_E = tensors
-        return (packed_ED * (absmax_E[:, None] / _INT8_STEPS)).to(dtype)
+        scale_E1 = absmax_E[:, None] / _INT8_STEPS
+        if kind_of(packed_ED.device) == "cpu":
+            return (packed_ED * scale_E1).to(dtype)
+        # The same numbers, which a card rounds as it writes them: 3 bytes of each pass, not 11.
+        weight_ED = torch.empty(packed_ED.shape, dtype=dtype, device=packed_ED.device)
+        return torch.mul(packed_ED, scale_E1, out=weight_ED)
     bitsandbytes()  # registers the operators
     packed, absmax = tensors[:2]
     if layout.scales_block:
