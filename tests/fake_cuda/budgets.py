@@ -65,12 +65,12 @@ def measured(name: str) -> dict[str, int]:
                 options = GenerationOptions(max_new_tokens=20, batch_rows=8)
                 generate(cohort, [0], rows(16, (20, 50), 3), options)
         # Of an update those of one pass and of what follows the passes, of a token its own.
-        graphs = RECORD.graphs if what == "update" else RECORD.graphs[-1:]
-        operations, moved = (sum(figure) for figure in zip(*graphs, strict=True))
+        counted = RECORD.graphs if what == "update" else RECORD.graphs[-1:]
+        operations = sum(number for number, _ in counted)
         return {
             "peak_bytes": RECORD.peak_bytes - before,
             "operations": operations,
-            "moved_bytes": moved,
+            "moved_bytes": sum(size for _, size in counted),
             "captures": RECORD.captures,
         }
     finally:

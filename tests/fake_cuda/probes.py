@@ -11,7 +11,7 @@ import torch
 
 from bakeoff.base.model import Base
 from bakeoff.engine.acceleration import accelerated
-from bakeoff.engine.batch_source import TokenSource
+from bakeoff.engine.batch_source import HiddenStateSource, TokenSource
 from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.schedule import SaveNothing
 from bakeoff.measure import timing
@@ -206,6 +206,22 @@ def fourier_generation() -> dict[str, Any]:
     }
 
 
+def kept_on_the_host() -> dict[str, Any]:
+    """A head whose hidden states lie on the host, as in a file: updates that may not wait."""
+    base = base_of("gpt_neo", "bf16")
+    method = method_of(base, "head")
+    plan = plan_of(8, rows_per_step=4, prompt=(4, 60))
+    kept = torch.empty(int(plan.target_offsets[-1]), base.width, dtype=torch.bfloat16)
+    source = HiddenStateSource({plan: kept}, CUDA)
+    with actions.seated(base, method) as cohort:
+        RECORD.clear()
+        with without_waits():
+            actions.epoch(cohort, source, plan, None, steps=1)
+            packed = source.pack(plan, plan.micro_batches(plan.epoch(0, 0)[0], 4) * 2)
+    assert packed.hidden_KND is not None
+    return {"device": str(packed.hidden_KND.device), "waits": len(RECORD.waits)}
+
+
 def resumed() -> dict[str, Any]:
     """What a resumed epoch has summed: the earlier part, on the device."""
     base = base_of("gpt_neo", "bf16")
@@ -234,6 +250,7 @@ RUN: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "costs": costs,
     "narrowed": narrowed,
     "fourier-generation": fourier_generation,
+    "kept-on-the-host": kept_on_the_host,
     "resumed": resumed,
 }
 """The questions by name."""

@@ -19,6 +19,7 @@ NAMES = (
     "costs",
     "narrowed",
     "fourier-generation",
+    "kept-on-the-host",
     "resumed",
 )
 
@@ -93,3 +94,8 @@ def test_an_epoch_goes_on_from_its_middle(found: Any) -> None:
     answers = found("resumed")
     assert 0 < answers["step"] < answers["later"]
     assert answers["sums"]
+
+
+def test_hidden_states_on_the_host_reach_the_device_without_a_wait(found: Any) -> None:
+    answers = found("kept-on-the-host")
+    assert answers == {"device": "cuda:0", "waits": 0}

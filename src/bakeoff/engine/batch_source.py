@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan, MicroBatch
-from bakeoff.engine.backends.transfer import to_device
+from bakeoff.engine.backends.transfer import sent, to_device
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.loss import chunk_tokens
 
@@ -120,7 +120,7 @@ class HiddenStateSource:
                 rows = [np.arange(offsets[e], offsets[e + 1]) for e in present]
                 index[slot, : batch.num_supervised] = np.concatenate(rows)
         kept = self._hidden_ND[plan]
-        hidden = kept[to_device(index, kept.device)].to(self.device)
+        hidden = sent(kept[to_device(index, kept.device)], self.device)
         return Packed(
             ids_KBT=None, hidden_KND=hidden, source_KN=source, targets_KN=targets, mask_KN=mask
         )
