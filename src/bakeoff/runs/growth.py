@@ -26,6 +26,7 @@ _GROWS: Final = (
 )
 """Which candidates there are, and what they and the baselines are scored by. What a method's name
 stands for is compared besides (``Outline.settings``)."""
+_NAMED: Final = ("methods", "also_test")
 _GIVEN: Final = re.compile(r"[/\\](rows-[0-9a-f]{32}(?:[/\\]rows(?:\.[a-z]+){1,2})?)$")
 _PLACES: Final = ("base", "task.source")
 """Where the base and the data lie; what is there is compared by its content (``inputs.json``)."""
@@ -116,7 +117,7 @@ def growth_of(before: Outline, now: Outline, longer: Longer = lambda before, now
     grows = _GROWS if before.writes else (*_GROWS, "generation")
     for key, line in lines.items():
         if _is_below(key, grows) and key not in others:
-            changed.append(line)
+            changed.append(_named(key, before, now) or line)
         elif _is_below(key, _PLACES) and _are_there(setting(now.resolved, key)):
             moved.append(line)
         else:
@@ -130,6 +131,17 @@ def growth_of(before: Outline, now: Outline, longer: Longer = lambda before, now
         changed=tuple(changed),
         moved=tuple(moved),
     )
+
+
+def _named(key: str, before: Outline, now: Outline) -> str | None:
+    """Whole methods or test sets that came or went, without their options; None for others."""
+    held = [setting(outline.resolved, key) for outline in (before, now)]
+    if not key.startswith(_NAMED) or not any(isinstance(value, Mapping) for value in held):
+        return None
+    names = key if "." in key else ", ".join(f"{key}.{name}" for name in (held[0] or held[1]))
+    if held[0] is None:
+        return f"{names} added"
+    return f"{names} left out" if held[1] is None else None
 
 
 def _why_not_longer(
