@@ -299,6 +299,8 @@ def _state(search: MethodSearch) -> tuple[RunState, str | None]:
         if open_ones:
             waiting = all(c.state is RunState.WAITING and not c.epochs for c in search.searched)
             return (RunState.WAITING if waiting else RunState.RUNNING), None
+        if any(c.state.is_eligible for c in search.searched):
+            return RunState.RUNNING, None  # a round is over, and the run ended before its choice
         lost = min(search.searched, key=lambda c: c.state is not RunState.FAILED)
         return lost.state, f"no rate of {len(search.searched)} ended well; {lost.reason}"
     leading = next((c for c in search.finals if not c.state.is_eligible), search.finals[0])
