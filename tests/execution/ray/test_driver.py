@@ -209,6 +209,34 @@ def test_a_job_that_trains_nothing_may_be_silent_as_long_as_one_of_one_epoch(
     assert executor.silence(none) == executor.silence(one) == 2 * executor.silence(two)
 
 
+@pytest.mark.parametrize("was_away", [True, False])
+def test_a_worker_was_not_silent_while_the_driver_was_stopped(
+    tmp_path: Path, was_away: bool
+) -> None:
+    answer = Call(is_over=False)
+
+    def begun(request: str, *others: Any) -> Call:
+        answer.value = done(request)
+        return answer
+
+    def asked() -> tuple[int, list[dict[str, Any]]]:
+        """An hour goes by, and then the job is over."""
+        worker = executor.workers[0]
+        if worker.job is not None and not answer.is_over and not executor.losses.total:
+            worker.since -= 3600.0
+            worker.heard -= 3600.0
+            if was_away:
+                executor._stepped -= 3600.0
+        answer.is_over = worker.job is not None
+        return 0, []
+
+    actor = Actor(run=begun, news=asked)
+    executor = executor_of(tmp_path, actor)
+    executor.run([job_named("train-base-0")])
+    assert executor.taking.taken == ["train-base-0"]
+    assert executor.losses.total == (0 if was_away else 1)
+
+
 def test_a_worker_says_how_far_its_job_is() -> None:
     worker = RemoteWorker(number=1, actor=None, state="running", job=job_named("train-base-0"))
 

@@ -40,7 +40,8 @@ _SILENT_EPOCHS: Final = 10.0
 """A worker that says nothing for so many estimated epochs of its job is lost."""
 _SAVES_WITHIN: Final = 60.0
 _ASKS_AGAIN: Final = 30.0
-"""Seconds without a step after which idle workers are asked before they get a job."""
+"""Seconds without a step after which idle workers are asked before they get a job, and silence
+counts from now."""
 
 
 @dataclass(eq=False)
@@ -115,6 +116,7 @@ class ActorExecutor:
         batch = _Batch(then)
         if time.monotonic() - self._stepped > _ASKS_AGAIN:  # what lay between asked no worker
             self.crew.wake()
+        self._stepped = time.monotonic()
         with self.taking.stop.deferred():
             # Actors start while the first estimate of a job is made, which takes seconds.
             if apart := [job.kind for job in jobs if _runs_apart(job)]:
@@ -156,6 +158,7 @@ class ActorExecutor:
             if worker in self.workers:
                 self._answered(worker, what, reference)
         self._listen()
+        self._forgive_own_absence()
         self._look_for_silent()
         self.crew.watch(len(self._batches))
         self._stepped = time.monotonic()
@@ -283,6 +286,15 @@ class ActorExecutor:
             asks = worker.is_ready or worker.state == "left out"  # who hears nothing ends itself
             if asks and "news" not in worker.waiting:
                 worker.waiting["news"] = worker.actor.news.remote()
+
+    def _forgive_own_absence(self) -> None:
+        """Where this process did not look (Ctrl-Z, a long result), no worker was silent."""
+        away = time.monotonic() - self._stepped
+        if away > _ASKS_AGAIN:
+            _log.info("nothing was asked for %.0f s", away)
+            for worker in self.workers:
+                worker.since += away
+                worker.heard += away
 
     def silence(self, job: CohortJob) -> float:
         """Seconds without news after which the worker of a job is lost."""
