@@ -209,6 +209,24 @@ def test_a_job_that_trains_nothing_may_be_silent_as_long_as_one_of_one_epoch(
     assert executor.silence(none) == executor.silence(one) == 2 * executor.silence(two)
 
 
+def test_news_that_come_with_the_end_of_a_job_are_heard_once(tmp_path: Path) -> None:
+    answer = Call(is_over=False)
+
+    def begun(request: str, *others: Any) -> Call:
+        answer.value = done(request)
+        return answer
+
+    def asked() -> Call:
+        """Both are there at the driver's next look."""
+        answer.is_over = bool(answer.value)
+        return Call((0, []))
+
+    executor = executor_of(tmp_path, Actor(run=begun, news=asked))
+    jobs = [job_named(f"train-base-{number}", seed=number) for number in range(2)]
+    executor.run(jobs)
+    assert executor.taking.taken == [job.cohort for job in jobs]
+
+
 @pytest.mark.parametrize("was_away", [True, False])
 def test_a_worker_was_not_silent_while_the_driver_was_stopped(
     tmp_path: Path, was_away: bool

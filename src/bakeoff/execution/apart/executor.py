@@ -182,6 +182,8 @@ class ActorExecutor:
         return [(*calls[reference], reference) for reference in found]
 
     def _answered(self, worker: RemoteWorker, what: str, reference: Any) -> None:
+        if worker.waiting.get(what) is not reference:
+            return  # it was heard with the end of the job, just now
         del worker.waiting[what]
         try:
             answer = self.host.get(reference)
