@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import CheckpointError
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.last_states import last_state
 from bakeoff.execution.progress import ProgressView
+from bakeoff.execution.states import COHORTS
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.types import RunState
 
@@ -40,6 +43,9 @@ def go_on(
     if not early:
         return
     archive.forget_costs()
+    # A worker that outlived its driver may have left a test of what is to be trained further.
+    for place in (archive.folder.path / COHORTS).glob("test-*"):
+        shutil.rmtree(place, ignore_errors=True)
     for candidate in early:
         before = len(candidate.epochs)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -127,7 +128,23 @@ def test_calls_are_answered_while_another_is_under_way(
     news = [busy.news.remote() for _ in range(3)]
     assert host.wait([first, *news], count=4, timeout=60) == [first, *news]
     assert [host.get(one) for one in news] == [[0, []]] * 3
-    assert host.wait([busy.stop.remote()], count=1, timeout=60)
+    assert host.wait([busy.stop.remote("x")], count=1, timeout=60)
+
+
+def test_a_batch_system_s_signal_to_all_processes_leaves_them_to_the_driver(
+    actor: Callable[[str], ProcessActor],
+) -> None:
+    one = actor("works")
+    one.open.remote().result()  # it is there by now
+    one._process.send_signal(signal.SIGTERM)
+    one._process.send_signal(signal.SIGINT)
+    assert one.news.remote().result() == [0, []]
+
+
+def test_a_process_that_is_left_out_keeps_its_place() -> None:
+    """No other is made for it: each has a base of its own in memory."""
+    host = ProcessHost(workers=2, command=SERVES, opening={})
+    assert host.capacity(gpu=False, left_out=1) == 2
 
 
 def test_a_process_ends_when_its_driver_is_gone(actor: Callable[[str], ProcessActor]) -> None:

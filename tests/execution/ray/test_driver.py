@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bakeoff.errors import ConfigError
-from bakeoff.execution.apart.exchange import Outcome
+from bakeoff.execution.apart import crew
+from bakeoff.execution.apart.exchange import Outcome, Request, as_text
 from bakeoff.execution.apart.found import write_outcome
 from bakeoff.execution.apart.job_worker import JobWorker
 from bakeoff.execution.apart.losses import Losses, epochs_saved
 from bakeoff.execution.apart.places import new_attempt
 from bakeoff.execution.apart.remote_worker import RemoteWorker
 from bakeoff.execution.states import COHORTS, write_state
-from bakeoff.execution.stopping import StopSignals, TrainingTimeSpent
-from bakeoff.runs.events import Seat
+from bakeoff.execution.stopping import Stopped, StopSignals, TrainingTimeSpent
+from bakeoff.runs.events import CohortJob, Seat
 from bakeoff.runs.workers import workers_in_words
-from tests.execution.ray.fakes import GOOD, Actor, Call, done, executor_of, job_named
+from tests.execution.ray.fakes import GOOD, NEVER, Actor, Call, done, executor_of, job_named
 
 LONG = 1e6
 
@@ -45,7 +49,7 @@ def test_tests_follow_where_the_budget_ends_the_training(tmp_path: Path, saves: 
         stop.is_spent = True
         return under_way
 
-    def stopped() -> None:
+    def stopped(cohort: str) -> None:
         under_way.is_over = saves
 
     actor = Actor(run=begun, stop=stopped)
@@ -253,6 +257,96 @@ def test_a_worker_was_not_silent_while_the_driver_was_stopped(
     executor.run([job_named("train-base-0")])
     assert executor.taking.taken == ["train-base-0"]
     assert executor.losses.total == (0 if was_away else 1)
+
+
+def test_a_signal_ends_what_runs_in_the_driver_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Costs take minutes, and no worker has anything to save meanwhile."""
+    executor = executor_of(tmp_path)
+    seen: list[bool] = []
+
+    def measured(jobs: list[CohortJob], then: Any = None) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        seen.append(True)  # deferred, if it comes so far
+
+    monkeypatch.setattr(executor.local, "run", measured)
+    with executor.taking.stop, pytest.raises(Stopped):
+        executor.run([job_named("costs", "measure")])
+    assert seen == []
+
+
+def test_a_job_that_ends_while_another_is_given_up_is_no_fault(tmp_path: Path) -> None:
+    executor = executor_of(tmp_path, Actor(), Actor())
+    first, second = (
+        RemoteWorker(number=n, actor=Actor(), state="running", job=job_named(f"train-base-{n}"))
+        for n in (1, 2)
+    )
+    first.since = first.heard = time.monotonic() - LONG
+
+    def lost(worker: RemoteWorker, what: str, error: Exception) -> None:
+        second.rest()  # as in a run within, which a search's choice may need
+
+    executor.crew.workers, executor._failed = [first, second], lost
+    executor._look_for_silent()
+    assert second.job is None
+
+
+def test_a_process_that_cannot_be_made_is_tried_again_and_then_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crew, "_STARTS_AGAIN", 0.0)
+    executor = executor_of(tmp_path)
+    made, refused = executor.host.actor, [OSError(11, "no more processes")]
+
+    def actor(*given: Any, **named: Any) -> Any:
+        if refused:
+            raise refused.pop()
+        return made(*given, **named)
+
+    monkeypatch.setattr(executor.host, "actor", actor)
+    executor.run([job_named("train-base-0")])
+    assert executor.taking.taken == ["train-base-0"]
+    executor.close()
+    refused += [OSError(11, "no more processes")] * 99
+    with pytest.raises(ConfigError, match="10 workers in a row could not be started"):
+        executor.run([job_named("train-base-1")])
+
+
+def test_tests_are_not_waited_for_where_a_run_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    executor = executor_of(tmp_path, Actor(run=NEVER), Actor(run=NEVER))
+    wait = executor.host.wait
+
+    def noted(references: Any, *, count: int, timeout: float) -> Any:
+        if timeout >= 1.0:
+            waited.append(timeout)
+        if len(executor.workers) == 2 and all(one.job for one in executor.workers):
+            executor.taking.stop.requested = Stopped(143, "asked to")
+        return wait(references, count=count, timeout=timeout)
+
+    monkeypatch.setattr(executor.host, "wait", noted)
+    jobs = [job_named("test-0", "test"), job_named("test-1", "test", seed=1)]
+    with pytest.raises(Stopped):
+        executor.run(jobs)
+    assert waited == [1.0]
+
+
+def test_a_job_that_is_unwanted_before_it_begins_does_not_begin() -> None:
+    def opened() -> Any:
+        return SimpleNamespace(run=begun)
+
+    def begun(request: Any, place: Path, run: Path, before: Any, tell: Any, stop: Any) -> Any:
+        raise stop.requested or AssertionError("it trains on")
+
+    worker = JobWorker(opened, threads=1, orphans=False)
+    worker.open()
+    worker.stop("train-base-0")
+    assert worker.run(as_text(Request(job=job_named("train-base-0"))), "p", "r", []) is None
+    with pytest.raises(AssertionError, match="it trains on"):
+        worker.run(as_text(Request(job=job_named("train-base-1"))), "p", "r", [])
 
 
 def test_a_worker_says_how_far_its_job_is() -> None:

@@ -57,5 +57,5 @@ class ActorHost(Protocol):
                 known.
         """
 
-    def kill(self, actor: Any) -> None:
-        """Ends one at once."""
+    def kill(self, *actors: Any) -> None:
+        """Ends some at once."""

@@ -17,6 +17,8 @@ from bakeoff.execution.apart.remote_worker import RemoteWorker
 _log = logging.getLogger(__name__)
 _MOST_STARTS: Final = 10
 """Actors in a row that die before they have opened the study."""
+_STARTS_AGAIN: Final = 5.0
+"""Seconds after the system refused to start one."""
 _PAUSE: Final = 300.0
 """After so many in a row, while others work."""
 _SAID_AFTER: Final = 30.0
@@ -51,7 +53,7 @@ class Crew:
     def __post_init__(self) -> None:
         self._made = self._failed_starts = 0
         self._size, self._next_size = 1, 0.0
-        self._grows_after = 0.0
+        self._grows_after = self._next_start = 0.0
         self._fine_at = time.monotonic()
         self._has_said = False
         self._left_out: set[str] = set()
@@ -63,14 +65,19 @@ class Crew:
             jobs: those that run and those that wait.
         """
         now = time.monotonic()
-        if now < self._grows_after:
+        if now < self._next_start or (now < self._grows_after and self._has_ready):
             return
         left_out = sum(worker.state == "left out" for worker in self.workers)
         if now >= self._next_size:
             self._size = self.host.capacity(gpu=self.gpu, left_out=left_out)
             self._next_size = now + _SIZED_EVERY
         while len(self.workers) < min(self._size, jobs + left_out):
-            actor = self.host.actor(self.opener, self.threads, gpu=self.gpu)
+            try:
+                actor = self.host.actor(self.opener, self.threads, gpu=self.gpu)
+            except OSError as error:  # no memory, no process, no room for its files
+                self._next_start = now + _STARTS_AGAIN
+                self._count_failed_start(error)
+                return
             self._made += 1
             worker = RemoteWorker(number=self._made, actor=actor)
             worker.waiting["about"] = self.checks.ask(actor, self.run)
@@ -117,7 +124,16 @@ class Crew:
             self._leave_out(worker, short)
             return
         self.drop(worker)
-        self._failed_starts += what in ("about", "open")
+        if what in ("about", "open"):
+            self._count_failed_start(error)
+
+    def _count_failed_start(self, error: Exception) -> None:
+        """After too many in a row: an error, or a pause where others work.
+
+        Raises:
+            ConfigError: there is no other worker.
+        """
+        self._failed_starts += 1
         if self._failed_starts < _MOST_STARTS:
             return
         several = ConfigError(
@@ -152,16 +168,14 @@ class Crew:
             self._has_said = True
             self._say_what_is_missing(len(pending))
 
-    def drop(self, worker: RemoteWorker) -> None:
-        """Ends an actor."""
-        if worker in self.workers:
-            self.workers.remove(worker)
-        self.host.kill(worker.actor)
+    def drop(self, *workers: RemoteWorker) -> None:
+        """Ends actors."""
+        self.workers = [one for one in self.workers if one not in workers]
+        self.host.kill(*(worker.actor for worker in workers))
 
     def release(self) -> None:
         """Ends all of them; new ones are made when there is work again."""
-        for worker in list(self.workers):
-            self.drop(worker)
+        self.drop(*self.workers)
 
     @property
     def _has_ready(self) -> bool:

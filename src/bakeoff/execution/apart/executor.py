@@ -29,6 +29,7 @@ from bakeoff.execution.apart.taking import Taking
 from bakeoff.execution.executors import REMOTE_SETS, Executor, Then, nothing_more
 from bakeoff.execution.states import COHORTS
 from bakeoff.execution.stopping import Stopped
+from bakeoff.files import disk_errors
 from bakeoff.runs.events import CohortJob
 
 _log = logging.getLogger(__name__)
@@ -113,7 +114,11 @@ class ActorExecutor:
 
     def run(self, jobs: Sequence[CohortJob], then: Then = nothing_more) -> None:
         """See ``Executor``."""
+        if not self._batches and not any(map(_runs_apart, jobs)):
+            self._run_here(jobs, then)
+            return
         batch = _Batch(then)
+        self._forgive_own_absence()
         if time.monotonic() - self._stepped > _ASKS_AGAIN:  # what lay between asked no worker
             self.crew.wake()
         self._stepped = time.monotonic()
@@ -130,11 +135,20 @@ class ActorExecutor:
         self.crew.release()
         self.status.remove()
 
+    def _run_here(self, jobs: Sequence[CohortJob], then: Then) -> None:
+        """Runs what runs in this process alone, where a signal raises at once."""
+        more: list[CohortJob] = []
+        for job in jobs:
+            if job.kind == "measure":
+                self.close()  # nothing but costs is left, which workers would only disturb
+            self.local.run([job])
+            more += then(job)
+        if more:
+            self.run(more, then)
+
     def _submit(self, jobs: Sequence[CohortJob], batch: _Batch) -> None:
         for job in jobs:
             if not _runs_apart(job):
-                if job.kind == "measure" and not self._batches:
-                    self.close()  # nothing but costs is left, which workers would only disturb
                 self.local.run([job])
                 self._submit(batch.then(job), batch)
                 continue
@@ -173,8 +187,7 @@ class ActorExecutor:
             for what, reference in worker.waiting.items()
         }
         if not calls:
-            if not self._queue:
-                time.sleep(_TICK)
+            time.sleep(_TICK)
             return []
         found = self.host.wait([*calls], count=len(calls), timeout=0)
         if not found:
@@ -261,7 +274,8 @@ class ActorExecutor:
 
     def _begin(self, job: CohortJob, worker: RemoteWorker) -> None:
         run, before = self.taking.run, attempts(self.taking.run, job.cohort)
-        place = new_attempt(run, job.cohort)
+        with disk_errors(run):
+            place = new_attempt(run, job.cohort)
         _log.info("%s goes to worker %d, try %d", job.cohort, worker.number, len(before) + 1)
         request, at = self.taking.request(job), None
         if self.files is not None:
@@ -275,7 +289,8 @@ class ActorExecutor:
             self.files.pull(self.taking.run / COHORTS / job.cohort, job.cohort)
 
     def _settle(self, outcome: Outcome) -> None:
-        settle_outcome(self.taking.run, outcome)
+        with disk_errors(self.taking.run):
+            settle_outcome(self.taking.run, outcome)
         if self.files is not None:
             self.files.forget(outcome.job.cohort)
 
@@ -308,7 +323,8 @@ class ActorExecutor:
     def _look_for_silent(self) -> None:
         now = time.monotonic()
         for worker in [one for one in self.workers if one.job is not None]:
-            assert worker.job is not None
+            if worker.job is None:  # it ended while another's loss was settled
+                continue
             limit = self.silence(worker.job)
             if now - max(worker.heard, worker.since) > limit:
                 why = f"said nothing for {limit:.0f} s"
@@ -348,22 +364,38 @@ class ActorExecutor:
             return
         running = [worker for worker in self.workers if worker.state == "running"]
         for worker in running:
-            worker.actor.stop.remote()
-        ready: list[Any] = []
-        references = [worker.waiting["run"] for worker in running if "run" in worker.waiting]
-        if references:
-            left = stop.seconds_left
-            wait = _SAVES_WITHIN if left is None else max(1.0, min(left, _SAVES_WITHIN))
-            ready = self.host.wait(references, count=len(references), timeout=wait)
-        for worker in running:
-            if worker.waiting.get("run") in ready:
-                self._take_last(worker)
+            assert worker.job is not None
+            worker.actor.stop.remote(worker.job.cohort)
+        # What trains saves first; nothing else listens, or has anything to save.
+        for kind in ("train", None):
+            self._await_last(running, kind, stop.seconds_left)
         # After training's share of a budget, tests follow: nothing of training may be left here.
-        for worker in [one for one in self.workers if one.state == "running"]:
-            self.crew.drop(worker)
+        self.crew.drop(*(one for one in self.workers if one.state == "running"))
         self._queue.clear()
         self._batches.clear()
         raise found
+
+    def _await_last(
+        self, workers: Sequence[RemoteWorker], kind: str | None, left: float | None
+    ) -> None:
+        """Takes what running workers still give; None is of every kind but training."""
+        asked = [
+            worker
+            for worker in workers
+            if "run" in worker.waiting
+            and worker.job is not None
+            and (worker.job.kind == "train") == (kind == "train")
+        ]
+        if not asked:
+            return
+        wait = _SAVES_WITHIN if kind == "train" else _LAST_NEWS_WITHIN
+        if left is not None:
+            wait = max(1.0, min(left, wait))
+        references = [worker.waiting["run"] for worker in asked]
+        ready = self.host.wait(references, count=len(references), timeout=wait)
+        for worker in asked:
+            if worker.waiting["run"] in ready:
+                self._take_last(worker)
 
     def _take_last(self, worker: RemoteWorker) -> None:
         """An outcome that came just as all was stopped; what follows from it waits."""

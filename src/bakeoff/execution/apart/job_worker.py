@@ -42,6 +42,7 @@ class JobWorker:
         self._opener, self._threads = opener, threads
         self._workshop: Workshop | None = None
         self._stop = StopSignals()
+        self._unwanted = ""
         self._news: list[News] = []
         self._number = 0
         self._lock = threading.Lock()
@@ -127,6 +128,8 @@ class JobWorker:
         self._stop = StopSignals(shortens=asked.shortens)
         if asked.seconds is not None:
             self._stop.deadline = time.monotonic() + max(0.0, asked.seconds)
+        if self._unwanted == asked.job.cohort:  # asked before it began
+            self.stop(self._unwanted)
         self._is_running, self._job, self._step = True, asked.job.cohort, {}
         try:
             if files is not None:
@@ -181,8 +184,9 @@ class JobWorker:
             found, self._news = self._news, []
             return self._number, [asdict(one) for one in found]
 
-    def stop(self) -> None:
-        """Asks the present job to save and end."""
+    def stop(self, cohort: str) -> None:
+        """Asks a job to save and end, be it that it has not begun yet."""
+        self._unwanted = cohort
         self._stop.requested = Stopped(EXIT_TERMINATED, "the driver ends")
 
     def _end_without_driver(self) -> None:

@@ -29,7 +29,10 @@ def serve(opened: Callable[[Mapping[str, Any]], Workshop]) -> None:
     Args:
         opened: opens the study from what the driver gives, as plain data.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides
+    # The driver decides, also where a batch system signals every process of the run: it asks for
+    # what is to be saved, and a process ends with its input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a library's print spoils no answer
     first = json.loads(sys.stdin.readline())

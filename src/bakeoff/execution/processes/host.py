@@ -66,8 +66,8 @@ class ProcessHost:
         return {"num_cpus": float(self.workers)}
 
     def capacity(self, *, gpu: bool, left_out: int = 0) -> int:
-        """See ``ActorHost``."""
-        return self.workers + left_out
+        """See ``ActorHost``; one that is left out keeps its place, and its memory."""
+        return self.workers
 
     def actor(self, opener: Opener, threads: int, *, gpu: bool) -> ProcessActor:
         """See ``ActorHost``; the process opens the study by itself, with ``opening``."""
@@ -83,9 +83,12 @@ class ProcessHost:
         """See ``ActorHost``."""
         return reference.result()
 
-    def kill(self, actor: ProcessActor) -> None:
+    def kill(self, *actors: ProcessActor) -> None:
         """See ``ActorHost``."""
-        actor.end()
+        for actor in actors:
+            actor.let_go()  # all of them first: each takes its time
+        for actor in actors:
+            actor.end()
 
 
 class ProcessActor:
@@ -134,11 +137,15 @@ class ProcessActor:
         self._write({"number": number, "method": name, "arguments": [*arguments]})
         return answer
 
-    def end(self) -> None:
-        """Ends the process: one that is at nothing by itself, so that its own files go with it."""
+    def let_go(self) -> None:
+        """Closes its input, by which it ends soon."""
         with suppress(OSError):
             assert self._process.stdin is not None
             self._process.stdin.close()
+
+    def end(self) -> None:
+        """Ends the process: one that is at nothing by itself, so that its own files go with it."""
+        self.let_go()
         try:
             self._process.wait(_ENDS_WITHIN)
         except subprocess.TimeoutExpired:

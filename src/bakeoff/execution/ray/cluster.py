@@ -184,6 +184,7 @@ class Cluster:
         """See ``ActorHost``."""
         return self.ray.get(reference)
 
-    def kill(self, actor: Any) -> None:
+    def kill(self, *actors: Any) -> None:
         """See ``ActorHost``."""
-        self.ray.kill(actor)
+        for actor in actors:
+            self.ray.kill(actor)
