@@ -135,13 +135,12 @@ def growth_of(before: Outline, now: Outline, longer: Longer = lambda before, now
 
 def _named(key: str, before: Outline, now: Outline) -> str | None:
     """Whole methods or test sets that came or went, without their options; None for others."""
-    held = [setting(outline.resolved, key) for outline in (before, now)]
-    if not key.startswith(_NAMED) or not any(isinstance(value, Mapping) for value in held):
+    was, is_now = setting(before.resolved, key), setting(now.resolved, key)
+    held = is_now if was is None else was
+    if not key.startswith(_NAMED) or None not in (was, is_now) or not isinstance(held, Mapping):
         return None
-    names = key if "." in key else ", ".join(f"{key}.{name}" for name in (held[0] or held[1]))
-    if held[0] is None:
-        return f"{names} added"
-    return f"{names} left out" if held[1] is None else None
+    names = key if "." in key else ", ".join(f"{key}.{name}" for name in held)
+    return f"{names} {'added' if was is None else 'left out'}"
 
 
 def _why_not_longer(
