@@ -114,6 +114,18 @@ def test_a_family_asks_more_of_each_claim() -> None:
     assert among["a"].high - among["a"].low > alone["a"].high - alone["a"].low  # type: ignore[operator]
 
 
+def test_an_interval_over_the_margin_beside_a_verdict_is_explained() -> None:
+    """Holm's last test of a family is at a milder level than the intervals of all."""
+    values = Evidence(values={"x": np.array([0.121, 0.141, 0.131, 0.151, 0.126])})
+    clear = Evidence(values={"x": 0.3 + np.array(AROUND)})
+    family = {"a": (made(), values), **{f"n{i}": (made(), clear) for i in range(20)}}
+    found = judge_family(family)
+    last = found["a"]
+    assert last.verdict == "supported" and last.low is not None and last.low < 0.1
+    assert "reaches over the margin" in last.why and "(corrected p = 0.0" in last.why
+    assert all("reaches over" not in found[f"n{i}"].why for i in range(20))
+
+
 def test_what_cannot_be_tested_takes_nothing_from_the_others() -> None:
     values = Evidence(values={"x": np.array([0.2 + a for a in AROUND])})
     nothing = Evidence(untestable="two bases are no family")

@@ -26,6 +26,10 @@ LEAST_REPEATS = 5
 _CHANCE = 0.8
 _MOST_REPEATS = 200
 _TIMES_ROWS = (1, 2, 3, 5, 10, 20, 50, 100, 300, 1000)
+_LATER_STEP = (
+    " The interval, at the level of the family's first test, reaches over the margin; Holm's later "
+    "tests are at milder levels, and this verdict's is one of them (corrected p = {p_value:.2g})."
+)
 _ASIDE = "in the claimed direction, but less than the margin"
 _NOT_FINITE = "Something that was measured is not a finite number; its study's report says what."
 
@@ -322,6 +326,8 @@ def _finding(
     aside = _ASIDE if is_short else ""
     least = strictest_step(claim, alpha / size)
     said = _said(claim, one, repeats, step)
+    if verdict is not Verdict.UNDECIDED and _reaches_margin(one, low, high):
+        said += _LATER_STEP.format(p_value=p_value)
     if aside:
         said += f" It is {aside}."
     elif bound:
@@ -344,6 +350,13 @@ def _finding(
         why=said,
         estimates=tuple(found),
     )
+
+
+def _reaches_margin(one: Estimate, low: float | None, high: float | None) -> bool:
+    """Whether an interval holds the threshold, or one of the two of equivalence."""
+    margin = one.contrast.threshold
+    ends = (-margin, margin) if one.contrast.rule == "within" else (margin,)
+    return low is not None and high is not None and any(low < end < high for end in ends)
 
 
 def _said(claim: Claim, one: Estimate, repeats: int, step: float) -> str:
