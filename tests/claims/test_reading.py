@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bakeoff.claims.completeness import untested
 from bakeoff.claims.reading import Measured, Source, losses_of, measured_together
 from bakeoff.errors import StoreError
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.records import Results
+from bakeoff.types import RunState
 from tests.golden_folders import copy_of, golden, save, with_methods
 
 METHODS = {"full": "full", "eight": "lora"}
@@ -126,6 +128,14 @@ def test_rates_at_an_edge_and_runs_that_still_improved_are_said(tmp_path: Path) 
     record = next(m.search for m in searched.values() if m.search is not None)
     place = study(tmp_path / "c", lora={"search": replace(record, best_at_edge=True)})
     assert [note for note in read(place).notes if "rate of lora lies at the edge" in note]
+
+
+def test_what_was_trained_and_not_tested_is_said_so() -> None:
+    record = replace(golden("four").methods["lora"], seeds=(), reason=None)
+    said = untested(record)
+    assert said == "was not tested (it is trained, and its test was not reached)"
+    assert untested(replace(record, state=RunState.RUNNING)) == "was not tested (it is RUNNING)"
+    assert untested(replace(record, reason="no memory")) == "was not tested (no memory)"
 
 
 def test_tokens_that_are_read_of_a_row_are_known(tmp_path: Path) -> None:

@@ -86,9 +86,8 @@ def _of_method(place: Path, results: Results, method: str, sets: Collection[str]
     if record is None:
         return Lack(why=f"{place.name}: {method} was not begun")
     if not record.seeds:
-        said = record.reason or f"it is {record.state}"
         final = record.state in _NEVER
-        return Lack(why=f"{place.name}: {method} was not tested ({said})", is_final=final)
+        return Lack(why=f"{place.name}: {method} {untested(record)}", is_final=final)
     for run in _tested(results, record):
         for name in ("test", *(f"also-{one}" for one in sets)):
             if not (place / "candidates" / run / "scores" / f"{name}.npz").exists():
@@ -96,6 +95,13 @@ def _of_method(place: Path, results: Results, method: str, sets: Collection[str]
                     why=f"{place.name}: {run} has no scores on {name.removeprefix('also-')}"
                 )
     return None
+
+
+def untested(record: MethodRecord) -> str:
+    """Of a method without a tested seed, in words, why."""
+    trained = "it is trained, and its test was not reached"
+    said = trained if record.state.is_eligible else f"it is {record.state}"
+    return f"was not tested ({record.reason or said})"
 
 
 def _tested(results: Results, record: MethodRecord) -> list[str]:

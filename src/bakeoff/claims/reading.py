@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from bakeoff.claims.completeness import untested
 from bakeoff.claims.contract import Floats
 from bakeoff.errors import StoreError
 from bakeoff.formatting import join
@@ -148,7 +149,7 @@ def _untested(results: Results, method: str) -> str | None:
     record = results.methods[method]
     if record.seeds and _METRIC in record.test:
         return None
-    return f"was not tested ({record.reason or f'it is {record.state}'})"
+    return untested(record)
 
 
 def _left_out(needed: Sequence[tuple[Source, Results, str]], seeds: set[int]) -> list[str]:
