@@ -39,13 +39,13 @@ from common.flags import common_flags, parsed, positive, run_main
 from engines.large_bases import make_base
 from engines.measuring import (
     Contest,
-    check_losses,
     cold_compiler,
     device_name,
     print_record,
 )
 from engines.ours import OurTraining, held_base, initial_tensors, method_of
 from engines.rivals import adopt, tuned
+from engines.speeds import Figures, run_training
 from engines.trainer_loop import TrainerLoop, TrlLoop
 from engines.workload import Workload, random_plan
 
@@ -123,7 +123,7 @@ def _case(
     work: Workload,
     slots: int,
     case: str,
-) -> dict[str, tuple[float, int | None]]:
+) -> Figures:
     """Tokens per second and peak memory of each engine."""
     contest = Contest(case, base.device, required=[OURS])
     method = method_of(arguments.method[0], base)
@@ -158,22 +158,7 @@ def _case(
             OURS,
             partial(OurTraining, base, base_bytes, method, slots, work, options),
         )
-        check_losses(case, {n: e.first for n, e in contest.entrants.items()}, work.dtype)
-        steps = work.plan.num_steps
-        contest.run([range(i, i + 1) for i in range(steps)], arguments.warmup)
-        found: dict[str, tuple[float, int | None]] = {}
-        for name, entrant in contest.entrants.items():
-            speed = entrant.engine.share * work.tokens_per_step / entrant.median
-            found[name] = speed, entrant.peak_memory_bytes(steps - 1)
-            print_record(
-                engine=name,
-                case=case,
-                tokens_per_second=round(speed, 1),
-                peak_memory_bytes=found[name][1],
-                first_step_seconds=round(entrant.first_step_seconds, 3),
-                first_loss=entrant.first,
-            )
-        return found
+        return run_training(contest, case, work, arguments.warmup)
     finally:
         contest.close()
 

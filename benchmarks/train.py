@@ -29,13 +29,13 @@ from common.flags import common_flags, parsed, positive, run_main
 from engines.measuring import (
     Contest,
     Entrant,
-    check_losses,
     cold_compiler,
     device_name,
     print_record,
 )
 from engines.ours import METHODS, OurTraining, initial_tensors, load_base, load_source_of, method_of
 from engines.rivals import plain_loops
+from engines.speeds import Figures, run_training
 from engines.workload import Workload, random_plan
 
 OURS = "bakeoff"
@@ -90,7 +90,7 @@ def _case(
     method: str,
     slots: int,
     case: str,
-) -> dict[str, tuple[float, int | None]]:
+) -> Figures:
     """Tokens per second and peak memory of each engine; nothing where ours cannot be."""
     on_method = method_of(method, base)
     if on_method.execution_path is ExecutionPath.OWN_BASE and slots > 1:
@@ -111,23 +111,13 @@ def _case(
             compile=True if is_faster_compiled(base) else "auto",
         )
         contest.enter(OURS, lambda: OurTraining(base, base_bytes, method, slots, work, options))
-        check_losses(case, {n: e.first for n, e in contest.entrants.items()}, work.dtype)
-        contest.run([range(i, i + 1) for i in range(work.plan.num_steps)], arguments.warmup)
-        found: dict[str, tuple[float, int | None]] = {}
-        for name, entrant in contest.entrants.items():
-            speed = entrant.engine.share * work.tokens_per_step / entrant.median
-            found[name] = speed, entrant.peak_memory_bytes(work.plan.num_steps - 1)
-            print_record(
-                engine=name,
-                case=case,
-                tokens_per_second=round(speed, 1),
-                peak_memory_bytes=found[name][1],
-                first_step_seconds=round(entrant.first_step_seconds, 3),
-                first_loss=entrant.first,
-                **_counts(entrant, work),
-                **_first_epoch(entrant.engine, entrant.median),
-            )
-        return found
+        return run_training(
+            contest,
+            case,
+            work,
+            arguments.warmup,
+            further=lambda one: _counts(one, work) | _first_epoch(one.engine, one.median),
+        )
     finally:
         contest.close()
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,9 @@ class RunSettings:
         costs: whether each method's costs are measured at the end.
         shapes: whether a budget cuts the study, and trainings that are late, so that what there is
             is tested in time; else it stops the run as a signal does, and the next call goes on.
+        may_use_processes: whether ``executor: auto`` may have processes of this machine run the
+            jobs, where the study is over sooner so. They find what libraries register by entry
+            points; what a script has registered they do not, so that a script leaves this alone.
     """
 
     device: str = "auto"
@@ -68,6 +72,7 @@ class RunSettings:
     execution: Mapping[str, Any] = field(default_factory=dict)
     costs: bool = True
     shapes: bool = True
+    may_use_processes: bool = False
 
 
 class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
@@ -172,13 +177,17 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
         from bakeoff.report.live.rewriting import Rewriting
         from bakeoff.report.live.server import LiveServer
         from bakeoff.study.crossed_runner import CrossedRunner
+        from bakeoff.study.on_processes import OnProcesses
         from bakeoff.study.runner import Runner
 
         if budgeted.is_new:
             budgeted.write(folder.path)
-        elsewhere = settings.elsewhere
+        elsewhere, in_processes = settings.elsewhere, None
         if elsewhere is None:
-            elsewhere = _elsewhere(loaded, settings, console)
+            options = _execution(loaded, settings)
+            elsewhere = _elsewhere(options, settings, console)
+            if settings.may_use_processes and options.executor == "auto" and ranks().count == 1:
+                in_processes = partial(OnProcesses, options)
         stop = StopSignals(settings.budget, settings.started, shortens=settings.shapes)
         writing = Rewriting(folder.path)
         kind: type[Runner] | type[CrossedRunner] = (
@@ -197,6 +206,7 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
             notes=_notes(budgeted),
             after_training=budgeted.after_training,
             elsewhere=elsewhere,
+            in_processes=in_processes,
         )
         server: LiveServer | None = None
         if settings.live:
@@ -228,14 +238,19 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
         return report
 
 
+def _execution(study: CheckedStudy, settings: RunSettings) -> ExecutionOptions:
+    """How a study's jobs run, as it says and as was given for this call."""
+    options = study.options.execution
+    if not settings.execution:
+        return options
+    given = {**to_mapping(options), **settings.execution}
+    return from_mapping(ExecutionOptions, given, path="execution")
+
+
 def _elsewhere(
-    study: CheckedStudy, settings: RunSettings, console: Console
+    options: ExecutionOptions, settings: RunSettings, console: Console
 ) -> ElsewherePlan | None:
     """Where a study's jobs run."""
-    options = study.options.execution
-    if settings.execution:
-        given = {**to_mapping(options), **settings.execution}
-        options = from_mapping(ExecutionOptions, given, path="execution")
     if options.executor == "local":
         if "workers" in settings.execution and "executor" not in settings.execution:
             raise ConfigError(

@@ -70,7 +70,7 @@ def claims(
         typer.Option(
             metavar="NAME",
             help="Where the studies' jobs run: local (this process), processes (of this machine, "
-            "on its cores: faster for small bases) or ray.",
+            "on its cores), ray, or auto: processes for narrow bases where they pay.",
         ),
     ] = None,
     budget: Annotated[
@@ -110,6 +110,7 @@ def claims(
         data=data,
         device=device,
         executor=executor,
+        may_use_processes=True,
         budget=budget,
         out=out,
         console=Console(stderr=True),

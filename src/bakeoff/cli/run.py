@@ -84,8 +84,8 @@ def run(
         typer.Option(
             metavar="NAME",
             help="Where jobs run: local (this process), processes (of this machine, on its cores), "
-            "ray (one actor a device, on one machine or many) or auto; instead of the study's "
-            "`execution`.",
+            "ray (one actor a device, on one machine or many) or auto, which takes processes for "
+            "a narrow base where they pay; instead of the study's `execution`.",
         ),
     ] = None,
     address: Annotated[
@@ -201,6 +201,7 @@ def run(
         port=port or 0,
         elsewhere=elsewhere,
         execution=execution,
+        may_use_processes=True,
     )
     if not data:
         for option, value in (("--base", base), ("--kind", kind), ("--methods", methods)):

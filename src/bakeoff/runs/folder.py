@@ -53,6 +53,7 @@ GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
 """Whether a study may go on with more epochs in the folder of an earlier one, given both, which
 differ in nothing else, and the folder: None where it may, else why not."""
 _COMPILED_KEY = "compiled"
+_PROCESSES_KEY = "processes"
 _SOURCES_KEY = "sources"
 _GROWN_KEY = "grown"
 _STUDY_KEY = "study"
@@ -132,6 +133,7 @@ class RunFolder(Storage):
         also: Mapping[str, str] = MappingProxyType({}),
         sources: Sequence[str] = (),
         compiles: bool = False,
+        in_processes: bool = False,
     ) -> list[str]:
         """Makes the folder this study's: only once its input has proved to be good.
 
@@ -146,6 +148,7 @@ class RunFolder(Storage):
             sources: what the files of base and data are known by; other files may well hold the
                 same input.
             compiles: whether the base's layers are compiled, see ``compiled_before``.
+            in_processes: whether processes run its jobs, see ``in_processes_before``.
 
         Returns:
             What a reader must know: that parts were made with other versions, that it grew.
@@ -191,6 +194,8 @@ class RunFolder(Storage):
         content |= {**ledger, _SOURCES_KEY: list(sources), _STUDY_KEY: self._text}
         if compiles:
             content[_COMPILED_KEY] = True
+        if in_processes:
+            content[_PROCESSES_KEY] = True
         self.write_json(INPUTS_FILE, content)
         self._write_study()
         return []
@@ -253,10 +258,17 @@ class RunFolder(Storage):
 
     def compiled_before(self) -> bool | None:
         """Whether the run's first call compiled the base's layers; None before there was one."""
+        return self._began_with(_COMPILED_KEY)
+
+    def in_processes_before(self) -> bool | None:
+        """Whether the run's first call had processes run its jobs; None before there was one."""
+        return self._began_with(_PROCESSES_KEY)
+
+    def _began_with(self, key: str) -> bool | None:
         if not (self.path / STUDY_FILE).exists():
             return None
         inputs = self.read_json(INPUTS_FILE)
-        return isinstance(inputs, dict) and inputs.get(_COMPILED_KEY) is True
+        return isinstance(inputs, dict) and inputs.get(key) is True
 
     def _write_study(self) -> None:
         """Writes the study, and keeps the one that it grew from beside it."""

@@ -115,25 +115,19 @@ class OnProcesses:
         return max(1, min(torch.get_num_threads(), _room(stages.bench)))
 
 
-def worth_processes(bench: Workbench, candidates: Sequence[Candidate]) -> str | None:
-    """What to say where a study would be over sooner in processes; None where it would not.
+def pays_in_processes(bench: Workbench, candidates: Sequence[Candidate]) -> bool:
+    """Whether a study would be over sooner in processes.
 
     Args:
         bench: the study's. candidates: those that it begins with.
     """
     cores = torch.get_num_threads()
-    pays = (
+    return (
         kind_of(bench.base.device) == "cpu"
         and bench.base.width <= WIDEST
         and cores > 1
         and training_flops(bench) * len(candidates) >= _LEAST_FLOPS
         and cohorts_of(bench, candidates) >= cores
-    )
-    if not pays:
-        return None
-    return (
-        f"the base is narrow, and one process makes little of {cores} cores: --executor processes "
-        "has one process for each, and trains up to three times as fast"
     )
 
 

@@ -57,11 +57,11 @@ from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.judged_notes import has_new_votes, judge_plan
 from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
-from bakeoff.study.on_processes import worth_processes
+from bakeoff.study.on_processes import OnProcesses
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
 from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
-from bakeoff.study.settling import as_it_runs
+from bakeoff.study.settling import as_it_runs, as_processes
 from bakeoff.study.snapshots import Snapshots
 from bakeoff.study.stages import ElsewherePlan, Stages, clock_of, timed
 from bakeoff.study.study import Study
@@ -88,7 +88,10 @@ class Runner:
         on_news: called when the results in the folder are new; without it they are written at the
             end alone.
         notes: what was decided before, for the report.
-        elsewhere: how jobs run apart from this process; None runs all of them here.
+        elsewhere: how jobs run apart from this process; None runs all of them here, unless
+            ``in_processes`` is given.
+        in_processes: has processes of this machine run the jobs; called where the study would be
+            over sooner so, or where the run began so.
         measures_costs: whether the methods' costs are measured at the end.
         after_training: seconds of the budget that are kept for what follows training; one or none.
         judges: whether a judge that the study has is asked here; the answers of a cell are
@@ -111,12 +114,14 @@ class Runner:
         on_news: Callable[[], None] | None = None,
         notes: Sequence[str] = (),
         elsewhere: ElsewherePlan | None = None,
+        in_processes: Callable[[], ElsewherePlan] | None = None,
         measures_costs: bool = True,
         after_training: Sequence[float] = (),
         judges: bool = True,
     ) -> None:
         self.judges = judges
         self.elsewhere = elsewhere
+        self.in_processes = in_processes
         self.study = study
         self.clock: StudyClock | None = None
         self.on_news = on_news
@@ -205,8 +210,9 @@ class Runner:
             force=self.force,
             compiled_before=self.folder.compiled_before(),
         )
-        if self.elsewhere is None and (advice := worth_processes(bench, schedule.candidates)):
-            self._note(advice)
+        if self.elsewhere is None:
+            before = self.folder.in_processes_before()
+            self.elsewhere = as_processes(bench, schedule, self._note, self.in_processes, before)
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)
@@ -221,6 +227,7 @@ class Runner:
             also=bench.also_fingerprints(),
             sources=sources_of(self.study) or (),
             compiles=bench.engine.compile is True,
+            in_processes=isinstance(self.elsewhere, OnProcesses),
         )
         self.folder.sweep()
         if self.elsewhere is not None:

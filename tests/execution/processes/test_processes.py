@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 import torch
 
+from bakeoff import api
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.execution.apart.exchange import Outcome as RunOutcome
 from bakeoff.execution.apart.exchange import Request, as_text
 from bakeoff.execution.apart.job_worker import JobWorker
 from bakeoff.execution.processes.host import ProcessActor, ProcessError, ProcessHost
 from bakeoff.runs.events import CohortJob
-from bakeoff.study import on_processes
+from bakeoff.study import on_processes, settling
 from bakeoff.study.elsewhere import plan_of
 from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.on_processes import OnProcesses
@@ -166,27 +167,64 @@ def test_a_failing_start_is_one_clear_error(
     assert "ended with code 3" in found.message and "--executor local" in found.message
 
 
-def test_it_is_said_where_processes_would_pay(
-    monkeypatch: pytest.MonkeyPatch, two_threads: None
+@pytest.mark.usefixtures("quick", "two_threads")
+def test_the_command_line_takes_processes_where_they_pay_and_goes_on_as_a_run_began(
+    place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    methods = {name: {"kind": name} for name in ("lora", "head")}
+    protocol = {"epochs": 1, "seeds": [0]}
+    monkeypatch.setattr(on_processes, "_LEAST_FLOPS", 0)
+    study = write(place, methods=methods, protocol=protocol)
+    api.run(study, out="here", progress=False)  # a script may have registered what it uses
+    found = cli("run", study, "--out", "apart")
+    assert found.code == 0, found.err
+    assert "each has a process of its own" in " ".join(found.out.split())
+    assert "processes 2 of 1 thread each run the jobs" in found.out
+
+    monkeypatch.setattr(on_processes, "_LEAST_FLOPS", float("inf"))
+    study = write(place, methods=methods, protocol={**protocol, "seeds": [0, 1]})
+    grown = cli("run", study, "--out", "apart")
+    assert grown.code == 0 and "processes 2 of 1 thread each run the jobs" in grown.out
+    monkeypatch.setattr(on_processes, "_LEAST_FLOPS", 0)
+    stays = cli("run", study, "--out", "here")
+    assert stays.code == 0 and "process" not in stays.out
+
+
+def test_a_run_that_is_to_stay_in_one_process_says_where_several_would_pay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(settling, "pays_in_processes", lambda bench, candidates: bench)
+    study: Any = SimpleNamespace(candidates=[])
+    said: list[str] = []
+
+    def chosen(pays: bool, before: bool | None, made: Any = None) -> Any:
+        bench: Any = pays
+        return settling.as_processes(bench, study, said.append, made, before)
+
+    assert chosen(True, None) is None and said.pop() == settling.PROCESSES_PAY
+    assert chosen(False, None) is chosen(True, False) is chosen(True, True) is None and not said
+    assert chosen(True, None, lambda: "made") == "made" and said.pop() == settling.TAKES_PROCESSES
+    assert chosen(False, True, lambda: "made") == "made" and said.pop()
+    assert chosen(True, False, lambda: "made") is None and not said
+
+
+def test_where_processes_pay(monkeypatch: pytest.MonkeyPatch, two_threads: None) -> None:
     monkeypatch.setattr(on_processes, "training_flops", lambda bench: bench.flops)
     monkeypatch.setattr(on_processes, "cohorts_of", lambda bench, candidates: bench.cohorts)
     candidates: Any = [1, 2]
 
-    def said(width: int = 128, flops: float = 1e13, cohorts: int = 2, device: str = "cpu") -> bool:
+    def pays(width: int = 128, flops: float = 1e13, cohorts: int = 2, device: str = "cpu") -> bool:
         base = SimpleNamespace(width=width, device=torch.device(device))
         bench: Any = SimpleNamespace(base=base, flops=flops, cohorts=cohorts)
-        advice = on_processes.worth_processes(bench, candidates)
-        assert advice is None or "--executor processes has one process for each" in advice
-        return advice is not None
+        return on_processes.pays_in_processes(bench, candidates)
 
-    assert said()
-    assert not said(width=768)
-    assert not said(flops=4e12)
-    assert not said(cohorts=1)
-    assert not said(device="cuda")
+    assert pays()
+    assert not pays(width=768)
+    assert not pays(flops=4e12)
+    assert not pays(cohorts=1)
+    assert not pays(device="cuda")
     torch.set_num_threads(1)
-    assert not said()
+    assert not pays()
 
 
 def test_which_way_jobs_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.errors import CheckpointError
@@ -223,15 +224,22 @@ class ActorExecutor:
         if answer is None:  # it was stopped
             self._enqueue(job)
             return
+        torn = self._accept(job, answer, place)
+        if torn is not None:
+            self._lost(job, f"what it left is not whole: {torn}", str(torn))
+            return
+        self._finish(job)
+
+    def _accept(self, job: CohortJob, answer: str, place: Path) -> CheckpointError | None:
+        """Takes what came of a job; returns why that could not be."""
         outcome = outcome_from(answer, where=f"the outcome of {job.cohort}")
         self._pull(job)
         try:
             self.taking.take(outcome, place)
         except CheckpointError as error:
-            self._lost(job, f"what it left is not whole: {error}", str(error))
-            return
+            return error
         self._settle(outcome)
-        self._finish(job)
+        return None
 
     def _hear_out(self, worker: RemoteWorker) -> None:
         """What a worker has said of its job comes before the job's end."""
@@ -406,14 +414,9 @@ class ActorExecutor:
         job, place = worker.job, worker.place
         worker.rest()
         if answer is not None and place is not None and job is not None:
-            outcome: Outcome = outcome_from(answer, where=f"the outcome of {job.cohort}")
-            self._pull(job)
-            try:
-                self.taking.take(outcome, place)
-            except CheckpointError as error:
-                _log.warning("what was left of %s is not whole: %s", job.cohort, error)
-                return
-            self._settle(outcome)
+            torn = self._accept(job, answer, place)
+            if torn is not None:
+                _log.warning("what was left of %s is not whole: %s", job.cohort, torn)
 
     @property
     def waiting(self) -> int:
