@@ -58,7 +58,17 @@ def trained(folder: Path, repeat: int) -> Path:
     seeds = list(range(first, first + COPIES * SEEDS))
     settings = [part for text in (*SETTINGS, f"protocol.seeds={seeds}") for part in ("--set", text)]
     subprocess.run(
-        [sys.executable, "-m", "bakeoff", "run", "--out", str(folder), *settings],
+        [
+            sys.executable,
+            "-m",
+            "bakeoff",
+            "run",
+            "--out",
+            str(folder),
+            "--executor",
+            "local",
+            *settings,
+        ],
         check=True,
         stdout=subprocess.DEVNULL,
     )

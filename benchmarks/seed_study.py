@@ -120,7 +120,8 @@ def run_ours(study: Mapping[str, Any], place: Path, device: str) -> OurRun:
     study_file, folder, peak = place / "study.yaml", place / "run", place / "peak.json"
     study_file.write_text(dump_yaml(dict(study)), encoding="utf-8")
     script = Path(__file__).with_name("measured_run.py")
-    command = [sys.executable, script, peak, "run", study_file, "--out", folder, "--device", device]
+    command = [sys.executable, script, peak, "run", study_file, "--out", folder]
+    command += ["--device", device, "--executor", "local"]  # whose memory is watched
     started = time.perf_counter()
     ended = subprocess.run(
         [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

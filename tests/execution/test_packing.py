@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bakeoff.engine.candidate import Candidate
+from bakeoff.execution import packing
 from bakeoff.execution.executors import LocalExecutor
 from bakeoff.execution.packing import (
     job_holding,
@@ -103,13 +104,14 @@ def test_tests_are_packed_by_width_and_new_ones_beside_those_that_are_there(
     events: EventLog,
 ) -> None:
     def jobs(*names: str) -> list[tuple[str, tuple[str, ...]]]:
-        found = pack_tests(
+        pack_tests(
             [candidate(name) for name in names],
             events,
             group="base",
             num_slots=lambda _: 2,
             micro_batch_size=8,
         )
+        found = packing.tests_on(events, "test")
         return [(job.cohort, tuple(id[0] for id in job.candidates)) for job in found]
 
     first = [("test-0", ("a", "b")), ("test-1", ("c",))]

@@ -100,7 +100,6 @@ def run_claims(
     data: str | None = None,
     device: str = "auto",
     executor: str | None = None,
-    may_use_processes: bool = False,
     budget: str | None = None,
     out: str | Path = "runs/claims",
     console: Console | None = None,
@@ -118,7 +117,6 @@ def run_claims(
         data: a file or a folder of rows; made articles without.
         device: ``auto``, ``cpu`` or ``cuda``. budget: ``2h``, ``90m``.
         executor: where the studies' jobs run, as of ``ExecutionOptions``; None as ``auto`` has it.
-        may_use_processes: see ``RunSettings``.
         out: the folder for ``claims.json``, ``claims.html``, and the studies.
         console: where progress is shown; None shows none.
 
@@ -161,7 +159,6 @@ def run_claims(
             costs=False,
             shapes=False,
             execution={} if executor is None else {"executor": executor},
-            may_use_processes=may_use_processes,
         )
         try:
             execute(Study.from_mapping(mapping), place, shown, settings)

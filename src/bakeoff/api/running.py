@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +52,6 @@ class RunSettings:
         costs: whether each method's costs are measured at the end.
         shapes: whether a budget cuts the study, and trainings that are late, so that what there is
             is tested in time; else it stops the run as a signal does, and the next call goes on.
-        may_use_processes: whether ``executor: auto`` may have processes of this machine run the
-            jobs, where the study is over sooner so. They find what libraries register by entry
-            points; what a script has registered they do not, so that a script leaves this alone.
     """
 
     device: str = "auto"
@@ -72,7 +68,6 @@ class RunSettings:
     execution: Mapping[str, Any] = field(default_factory=dict)
     costs: bool = True
     shapes: bool = True
-    may_use_processes: bool = False
 
 
 class StoppedEarly(Exception):  # noqa: N818 - it was asked for, and is no error
@@ -177,17 +172,16 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
         from bakeoff.report.live.rewriting import Rewriting
         from bakeoff.report.live.server import LiveServer
         from bakeoff.study.crossed_runner import CrossedRunner
-        from bakeoff.study.on_processes import OnProcesses
+        from bakeoff.study.elsewhere import may_take_processes
         from bakeoff.study.runner import Runner
 
         if budgeted.is_new:
             budgeted.write(folder.path)
-        elsewhere, in_processes = settings.elsewhere, None
+        elsewhere, may_use_processes = settings.elsewhere, False
         if elsewhere is None:
             options = _execution(loaded, settings)
             elsewhere = _elsewhere(options, settings, console)
-            if settings.may_use_processes and options.executor == "auto" and ranks().count == 1:
-                in_processes = partial(OnProcesses, options)
+            may_use_processes = may_take_processes(options)
         stop = StopSignals(settings.budget, settings.started, shortens=settings.shapes)
         writing = Rewriting(folder.path)
         kind: type[Runner] | type[CrossedRunner] = (
@@ -206,7 +200,7 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
             notes=_notes(budgeted),
             after_training=budgeted.after_training,
             elsewhere=elsewhere,
-            in_processes=in_processes,
+            may_use_processes=may_use_processes,
         )
         server: LiveServer | None = None
         if settings.live:

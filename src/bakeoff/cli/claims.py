@@ -110,7 +110,6 @@ def claims(
         data=data,
         device=device,
         executor=executor,
-        may_use_processes=True,
         budget=budget,
         out=out,
         console=Console(stderr=True),

@@ -201,7 +201,6 @@ def run(
         port=port or 0,
         elsewhere=elsewhere,
         execution=execution,
-        may_use_processes=True,
     )
     if not data:
         for option, value in (("--base", base), ("--kind", kind), ("--methods", methods)):

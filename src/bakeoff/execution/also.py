@@ -19,7 +19,6 @@ from bakeoff.execution.questions import Questions
 from bakeoff.execution.scores import SetScores
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.runs.events import CohortJob, EventLog
-from bakeoff.search.groups import tested_together
 from bakeoff.tasks.contract import ZERO_SHOT
 
 
@@ -51,8 +50,7 @@ def ask_also(
             if questions.bench.also[name].asks(candidate.method_name)
             and candidate.id not in findings.also_scores.get(name, {})
         ]
-        for group, together in tested_together(missing).items():
-            run_tests(together, group, questions, events, executor, name)
+        run_tests(missing, questions, events, executor, name)
         # Of earlier jobs too: a process may have died before it came to accept what it had kept.
         known = findings.also_scores.get(name, {})
         for job in tests_on(events, name):

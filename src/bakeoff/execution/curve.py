@@ -14,7 +14,6 @@ from bakeoff.execution.passes import run_tests
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.testing import Outcome, TestingWorker
 from bakeoff.runs.events import CohortJob, EventLog
-from bakeoff.search.groups import tested_together
 
 CURVE_SET: Final = "learning curve"
 """The set of a job that tests them, which no further test set can be called."""
@@ -29,8 +28,7 @@ def score_curve(
         questions, findings, events: the run's. executor: who runs the jobs.
     """
     missing = [one for one in _eligible(findings) if one.id not in findings.test_scores]
-    for group, together in tested_together(missing).items():
-        run_tests(together, group, questions, events, executor, CURVE_SET)
+    run_tests(missing, questions, events, executor, CURVE_SET)
     # Of earlier jobs too: a process may have died before it came to accept what it had kept.
     for job in tests_on(events, CURVE_SET):
         events.accept(job, [name for name in job.candidates if name in findings.test_scores])

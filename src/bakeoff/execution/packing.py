@@ -89,8 +89,8 @@ def pack_tests(
     num_slots: Callable[[Sequence[Candidate]], int],
     micro_batch_size: int,
     split: str = "test",
-) -> list[CohortJob]:
-    """All jobs that test candidates on a set; those of candidates that are in none are made now.
+) -> None:
+    """Makes jobs that test candidates on a set, of those that are in none.
 
     Args:
         untested: all of one group, in the study's order. split: the set that they are tested on.
@@ -101,7 +101,6 @@ def pack_tests(
     for start in range(0, len(coming), width):
         part = coming[start : start + width]
         _packed(events, "test", group, _seats(part), width, micro_batch_size, split=split)
-    return tests_on(events, split)
 
 
 def tests_on(events: EventLog, split: str) -> list[CohortJob]:
@@ -184,9 +183,7 @@ def _job(
     path = path_of(group)
     before = [job for job in events.jobs(kind) if kind != "train" or path_of(job.group) == path]
     name = f"{kind}-{path}" if kind == "train" else kind
-    # What is measured, and what is on further test sets, stays in this process.
-    runs_apart = kind != "measure" and split in REMOTE_SETS
-    threads = (events.threads if runs_apart else None) or torch.get_num_threads()
+    threads = events.threads.get(kind) if split in REMOTE_SETS else None
     job = CohortJob(
         cohort=f"{name}-{len(before) + number}",
         kind=kind,
@@ -196,7 +193,7 @@ def _job(
         split=split,
         width=width,
         micro_batch_size=rows,
-        threads=threads,
+        threads=threads or torch.get_num_threads(),
     )
     return events.as_narrowed(job)
 

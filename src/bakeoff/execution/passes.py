@@ -14,42 +14,43 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.executors import Executor
-from bakeoff.execution.packing import pack_tests
+from bakeoff.execution.packing import pack_tests, tests_on
 from bakeoff.execution.questions import Questions
 from bakeoff.runs.events import CohortJob, EventLog
-from bakeoff.search.groups import PassGroup
+from bakeoff.search.groups import tested_together
 
 Outcome = TypeVar("Outcome")
 
 
 def run_tests(
     missing: Sequence[Candidate],
-    group: PassGroup,
     questions: Questions,
     events: EventLog,
     executor: Executor,
     split: str,
 ) -> None:
-    """Tests candidates of one group on a set.
+    """Tests candidates on a set, those of a group together.
 
     Args:
-        missing: at least one. group: theirs, of ``tested_together``. questions: on the set.
-        events: the run's.
+        missing: all of them. questions: on the set. events: the run's.
         executor: who runs the jobs. split: the set's name.
     """
-    trained = [job.width for job in events.jobs("train") if job.group == group.key]
-    jobs = pack_tests(
-        missing,
-        events,
-        group=group.key,
-        # As wide as in training, which memory has held.
-        num_slots=partial(_width, trained, questions.bench),
-        micro_batch_size=questions.bench.protocol.micro_batch_size,
-        split=split,
-    )
+    if not missing:
+        return
+    for group, together in tested_together(missing).items():
+        trained = [job.width for job in events.jobs("train") if job.group == group.key]
+        pack_tests(
+            together,
+            events,
+            group=group.key,
+            # As wide as in training, which memory has held.
+            num_slots=partial(_width, trained, questions.bench),
+            micro_batch_size=questions.bench.protocol.micro_batch_size,
+            split=split,
+        )
     names = {candidate.id for candidate in missing}
     with questions:
-        executor.run([job for job in jobs if names & set(job.candidates)])
+        executor.run([job for job in tests_on(events, split) if names & set(job.candidates)])
 
 
 def _width(trained: Sequence[int], bench: Workbench, found: Sequence[Candidate]) -> int:

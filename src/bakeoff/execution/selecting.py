@@ -16,7 +16,6 @@ from bakeoff.execution.passes import PassWorker, run_tests
 from bakeoff.execution.questions import Questions
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.runs.events import CohortJob, EventLog
-from bakeoff.search.groups import tested_together
 from bakeoff.search.selection import Selection
 
 _log = logging.getLogger(__name__)
@@ -37,8 +36,7 @@ def score_for_choice(
         candidates: that ended well and have no value. selection: by what settings are chosen.
         questions, events: the run's. executor: who runs the jobs.
     """
-    for group, together in tested_together(candidates).items():
-        run_tests(together, group, questions, events, executor, "validation")
+    run_tests(candidates, questions, events, executor, "validation")
     known = {c.id for c in candidates if c.validation.get(selection.metric) is not None}
     for job in tests_on(events, "validation"):
         events.accept(job, [name for name in job.candidates if name in known])

@@ -17,7 +17,6 @@ from bakeoff.execution.passes import PassWorker, run_tests
 from bakeoff.execution.questions import Questions
 from bakeoff.metrics.contract import Ask, ModelOutputs
 from bakeoff.runs.events import CohortJob, EventLog
-from bakeoff.search.groups import tested_together
 from bakeoff.types import RunState
 
 _log = logging.getLogger(__name__)
@@ -38,14 +37,8 @@ def score_candidates(
         for candidate in findings.schedule.finals
         if candidate.state.is_eligible and candidate.id not in findings.test_scores
     ]
-    for group, missing in tested_together(untested).items():
-        run_tests(missing, group, questions, events, executor, "test")
-        _accept(findings, events)
+    run_tests(untested, questions, events, executor, "test")
     # Of earlier jobs too: a process may have died before it came to accept what it had kept.
-    _accept(findings, events)
-
-
-def _accept(findings: Findings, events: EventLog) -> None:
     for job in tests_on(events, "test"):
         events.accept(job, [name for name in job.candidates if name in findings.test_scores])
 

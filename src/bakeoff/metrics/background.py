@@ -20,9 +20,10 @@ class BackgroundScoring:
     Enter it as a context. Without such a metric it does nothing.
     """
 
-    def __init__(self, metrics: Sequence[Metric]) -> None:
-        """Args: metrics: what texts will be scored by."""
-        self._scorer = RougeScorer() if any(m.name in ROUGE_KEYS for m in metrics) else None
+    def __init__(self, metrics: Sequence[Metric], workers: int | None = None) -> None:
+        """Args: metrics: what texts will be scored by. workers: see ``rouge_scores``."""
+        is_long = any(metric.name in ROUGE_KEYS for metric in metrics)
+        self._scorer = RougeScorer(workers=workers) if is_long else None
 
     def __enter__(self) -> Self:
         if self._scorer is not None:

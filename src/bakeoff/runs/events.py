@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from bakeoff.errors import StoreError
@@ -156,11 +157,11 @@ class EventLog:
 
     Attributes:
         events: all of them, in order.
-        threads: of jobs that are packed from here on and run apart from this process; None: as
-            many as this process has, as of all others.
+        threads: of jobs that are packed from here on and run apart from this process, by kind; all
+            others have as many as this process.
     """
 
-    threads: int | None = None
+    threads: Mapping[JobKind, int] = MappingProxyType({})
 
     def __init__(self, folder: Path, *, only_reads: bool = False) -> None:
         self.path = folder / EVENTS_FILE

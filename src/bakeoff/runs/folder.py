@@ -133,7 +133,7 @@ class RunFolder(Storage):
         also: Mapping[str, str] = MappingProxyType({}),
         sources: Sequence[str] = (),
         compiles: bool = False,
-        in_processes: bool = False,
+        in_processes: bool | None = None,
     ) -> list[str]:
         """Makes the folder this study's: only once its input has proved to be good.
 
@@ -148,7 +148,8 @@ class RunFolder(Storage):
             sources: what the files of base and data are known by; other files may well hold the
                 same input.
             compiles: whether the base's layers are compiled, see ``compiled_before``.
-            in_processes: whether processes run its jobs, see ``in_processes_before``.
+            in_processes: whether processes run its jobs from here on, see
+                ``in_processes_before``; None leaves what was kept.
 
         Returns:
             What a reader must know: that parts were made with other versions, that it grew.
@@ -183,6 +184,8 @@ class RunFolder(Storage):
                 )
             notes = self._check_versions(before.get(_VERSIONS_KEY), versions, mix_versions)
             known = {**before, **also, _SOURCES_KEY: list(sources)}
+            if in_processes is not None:
+                known[_PROCESSES_KEY] = in_processes
             return [*notes, *self._grow(known, before), *self.restore_study()]
         ledger = ledger_of(self._before, self._outline)
         content: dict[str, Any] = {
@@ -194,8 +197,8 @@ class RunFolder(Storage):
         content |= {**ledger, _SOURCES_KEY: list(sources), _STUDY_KEY: self._text}
         if compiles:
             content[_COMPILED_KEY] = True
-        if in_processes:
-            content[_PROCESSES_KEY] = True
+        if in_processes is not None:
+            content[_PROCESSES_KEY] = in_processes
         self.write_json(INPUTS_FILE, content)
         self._write_study()
         return []
@@ -261,7 +264,7 @@ class RunFolder(Storage):
         return self._began_with(_COMPILED_KEY)
 
     def in_processes_before(self) -> bool | None:
-        """Whether the run's first call had processes run its jobs; None before there was one."""
+        """Whether processes ran the jobs in the run's last call; None before there was one."""
         return self._began_with(_PROCESSES_KEY)
 
     def _began_with(self, key: str) -> bool | None:

@@ -87,6 +87,18 @@ def run_log(folder: Path, level: int = logging.INFO, *, study: str, device: str)
         handler.close()
 
 
+def follow_log(folder: Path, level: int) -> None:
+    """Appends what this process logs to the ``run.log`` of a run that another process holds.
+
+    Args:
+        folder: the run's. level: what is less than this is left out.
+    """
+    handler = _RunLog(folder)
+    handler.setLevel(level)
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(level)
+
+
 @contextmanager
 def logged_stage(name: str) -> Iterator[None]:
     """Logs when a stage of the study starts, and after how many seconds it ends or is left."""

@@ -8,6 +8,8 @@ import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
+
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import ERROR_FILE, Archive
@@ -108,14 +110,17 @@ def seconds_for_costs(findings: Findings) -> float:
     A third would be a quarter; the process's start and the last repeat come on top of it.
 
     What all else has taken is the wall clock of this call's stages or, where an earlier call has
-    trained, the time of all epochs: an epoch's is shared by the candidates of its pass.
+    trained, the time of all epochs: an epoch's is shared by the candidates of its pass, and by
+    those that train beside it where each has a part of the cores.
     """
     wall = sum(value for stage, value in findings.wall_seconds.items() if stage != "total")
-    epochs = sum(
-        sum(epoch.seconds for epoch in record.epochs)
-        / max(1, (record.made_with.slots if record.made_with else None) or 1)
-        for record in findings.records.values()
-    )
+    epochs = 0.0
+    for record in findings.records.values():
+        beside = 1.0
+        if (made := record.made_with) is not None:
+            slots = max(1, made.slots or 1)
+            beside = slots * max(1.0, torch.get_num_threads() / max(1, made.threads or 1))
+        epochs += sum(epoch.seconds for epoch in record.epochs) / beside
     return COSTS_SHARE * max(wall, epochs)
 
 

@@ -53,7 +53,7 @@ class CrossedRunner:
         on_news: Callable[[], None] | None = None,
         notes: Sequence[str] = (),
         elsewhere: ElsewherePlan | None = None,
-        in_processes: Callable[[], ElsewherePlan] | None = None,
+        may_use_processes: bool = False,
         measures_costs: bool = True,
         after_training: Sequence[float] = (),
     ) -> None:
@@ -64,7 +64,7 @@ class CrossedRunner:
                 "its parts would need all of them; run it whole, with --executor ray on several "
                 "machines, or a study of one base and one prompt"
             )
-        self.elsewhere, self.in_processes = elsewhere, in_processes
+        self.elsewhere, self.may_use_processes = elsewhere, may_use_processes
         self.study, self.folder, self.device, self.console = study, folder, device, console
         self.stop, self.force, self.mix_versions = stop, force, mix_versions
         self.on_news, self.notes, self.measures_costs = on_news, notes, measures_costs
@@ -201,7 +201,7 @@ class CrossedRunner:
                 on_news=None if self.on_news is None else self._news,
                 notes=(*self.notes, *judged),
                 elsewhere=self.elsewhere,
-                in_processes=self.in_processes,
+                may_use_processes=self.may_use_processes,
                 measures_costs=self.measures_costs,
                 after_training=after_training,
                 judges=False,

@@ -24,6 +24,11 @@ def _asks_for_ray(options: ExecutionOptions) -> list[str]:
     return [key for key, is_given in asked.items() if is_given]
 
 
+def may_take_processes(options: ExecutionOptions) -> bool:
+    """Whether ``bakeoff run`` takes processes of this machine where they pay."""
+    return options.executor == "auto" and not _asks_for_ray(options) and ranks().count == 1
+
+
 def plan_of(options: ExecutionOptions, device: str) -> tuple[ElsewherePlan | None, str]:
     """How a study's jobs run, and what to say of it.
 

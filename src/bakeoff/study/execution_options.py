@@ -18,8 +18,8 @@ class ExecutionOptions:
     """``local``: in this process; ``ray``: on Ray's actors, one a device, on one machine or many;
     ``processes``: in processes of this machine, which share its cores, without Ray; ``auto``: on
     Ray where this machine has several GPUs and Ray is installed, or where workers, an address,
-    files or mixed_devices are given; in processes where the command line runs a study of a narrow
-    base on a CPU that is over sooner so; else local."""
+    files or mixed_devices are given; in processes where a study of a narrow base on a CPU
+    is over sooner so; else local."""
     workers: int | Literal["auto"] = "auto"
     """How many actors; ``auto``: as many as the cluster has devices for. How many processes;
     ``auto``: as many as PyTorch has threads, as far as there is work and memory."""

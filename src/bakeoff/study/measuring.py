@@ -80,19 +80,25 @@ def registered_by(study: Study) -> dict[str, str]:
     return {what: module for what, module in used.items() if module is not None}
 
 
+def registered_here(registered: Mapping[str, str]) -> list[str]:
+    """What of ``registered_by`` a script or a notebook has registered itself."""
+    return [what for what, module in registered.items() if module == "__main__"]
+
+
 def register_again(job: Mapping[str, Any]) -> None:
-    """Imports the modules that register what the study uses, in the measuring process.
+    """Imports the modules that register what the study uses, in another process.
 
     Raises:
         ConfigError: something was registered by a script or a notebook itself.
     """
-    for what, module in job.get("registered", {}).items():
-        if module == "__main__":
-            raise ConfigError(
-                f"the {what} was registered by a script or a notebook itself, which the process "
-                "that measures costs cannot import; move it into a module that registers it, and "
-                "import that"
-            )
+    registered: Mapping[str, str] = job.get("registered", {})
+    for what in registered_here(registered):
+        raise ConfigError(
+            f"the {what} was registered by a script or a notebook itself, which the process "
+            "that measures costs cannot import; move it into a module that registers it, and "
+            "import that"
+        )
+    for module in registered.values():
         import_module(module)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -29,7 +30,9 @@ from bakeoff.execution.processes.host import ProcessHost
 from bakeoff.memory import available_bytes, keep_freed, settled_bytes
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import RunFolder
+from bakeoff.runs.log import LOGGER, follow_log
 from bakeoff.study.execution_options import ExecutionOptions
+from bakeoff.study.measuring import register_again, registered_by, registered_here
 from bakeoff.study.on_actors import actor_executor, cohorts_of
 from bakeoff.study.stages import Stages
 from bakeoff.study.workers import Settled, opened, settled_by
@@ -46,14 +49,15 @@ class OnProcesses:
     """Runs a study's jobs in processes of this machine.
 
     Args:
-        options: how.
+        options: how. forecast: bytes that the study is forecast to take in one process, with its
+            base; None where that is not known.
     """
 
     is_part = False
     trains_here = False
 
-    def __init__(self, options: ExecutionOptions) -> None:
-        self._options = options
+    def __init__(self, options: ExecutionOptions, forecast: int | None = None) -> None:
+        self._options, self._forecast = options, forecast
         self._open = ExitStack()
 
     def check(self, fingerprints: Mapping[str, str]) -> None:
@@ -66,7 +70,7 @@ class OnProcesses:
         """See ``ElsewherePlan``.
 
         Raises:
-            ConfigError: the base is on a GPU.
+            ConfigError: the base is on a GPU, or a script itself has registered what is used.
         """
         bench, device = stages.bench, kind_of(stages.bench.base.device)
         if device != "cpu":
@@ -74,10 +78,17 @@ class OnProcesses:
                 "execution.executor: processes are for processors, and the base is on "
                 f"{device}; give --device cpu, or --executor ray: it has one for each GPU"
             )
+        registered = registered_by(stages.study)
+        if own := registered_here(registered):
+            raise ConfigError(
+                f"execution.executor: the {own[0]} was registered by a script or a notebook "
+                "itself, which other processes cannot import; move it into a module that registers "
+                "it, and import that, or give executor: local"
+            )
         workers = self._workers(stages)
         here = torch.get_num_threads()
         each = 1 if bench.base.width <= WIDEST else max(1, here // workers)
-        stages.events.threads = each
+        stages.events.threads = dict.fromkeys(ProcessHost.kinds, each)
         folder = stages.recall.folder
         settled = settled_by(bench)
         host = ProcessHost(
@@ -88,6 +99,8 @@ class OnProcesses:
                 "run": str(folder.path.resolve()),
                 "root": str(stages.study.root.resolve()),
                 "settled": asdict(settled),
+                "registered": registered,
+                "log_level": LOGGER.getEffectiveLevel(),
             },
         )
         checks = Checks()
@@ -112,11 +125,11 @@ class OnProcesses:
         """How many at most: one for each thread of this process, as far as memory reaches."""
         if isinstance(self._options.workers, int):
             return self._options.workers
-        return max(1, min(torch.get_num_threads(), _room(stages.bench)))
+        return max(1, min(torch.get_num_threads(), room_for(stages.bench, self._forecast)))
 
 
 def pays_in_processes(bench: Workbench, candidates: Sequence[Candidate]) -> bool:
-    """Whether a study would be over sooner in processes.
+    """Whether a study would be over sooner in processes, as far as memory has room for them.
 
     Args:
         bench: the study's. candidates: those that it begins with.
@@ -131,11 +144,16 @@ def pays_in_processes(bench: Workbench, candidates: Sequence[Candidate]) -> bool
     )
 
 
-def _room(bench: Workbench) -> int:
-    """Processes that the memory holds by a rough estimate, on the side of too few."""
+def room_for(bench: Workbench, forecast: int | None) -> int:
+    """Processes that the memory holds by a rough estimate, on the side of too few.
+
+    Args:
+        bench, forecast: see ``OnProcesses``.
+    """
     layers = int(getattr(bench.base.config, "num_hidden_layers", 1))
     activations = SATURATING_TOKENS["cpu"] * layers * bench.base.width * _BYTES_A_LAYER
-    return int(available_bytes() // (2 * settled_bytes() + activations))
+    each = 2 * settled_bytes() + max(activations, forecast or 0)
+    return int(available_bytes() // each)
 
 
 def main() -> None:
@@ -143,6 +161,8 @@ def main() -> None:
     keep_freed()  # as the command line does
 
     def opened_from(given: Mapping[str, Any]) -> Workshop:
+        follow_log(Path(given["run"]), given["log_level"])
+        register_again(given)
         settled = Settled(**given["settled"])
         return opened(given["study"], given["run"], given["root"], settled)
 

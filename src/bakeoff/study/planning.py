@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import torch
+
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.formatting import join
@@ -17,8 +19,9 @@ from bakeoff.metrics.contract import Ask, Metric
 from bakeoff.runs.reading import RESULTS_FILE
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.curve import sizes_left_out
+from bakeoff.study.elsewhere import may_take_processes
 from bakeoff.study.lengths import lengths_of
-from bakeoff.study.on_processes import pays_in_processes
+from bakeoff.study.on_processes import pays_in_processes, room_for
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.study import Study
@@ -82,8 +85,12 @@ def plan_study(
     if bench.also:
         left_out = f"what asking {join(list(bench.also))} takes is not in these times"
         plan = replace(plan, notes=(*plan.notes, left_out))
-    goes_apart = study.options.execution.executor in ("auto", "processes")
-    if card is None and goes_apart and pays_in_processes(bench, schedule.candidates):
+    if (
+        card is None
+        and may_take_processes(study.options.execution)
+        and pays_in_processes(bench, schedule.candidates)
+        and room_for(bench, None) >= torch.get_num_threads()
+    ):
         plan = replace(plan, notes=(*plan.notes, _ONE_PROCESS))
     metric = next(m for m in bench.task.metrics if m.name == deciding)
     if spread is None:

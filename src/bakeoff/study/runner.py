@@ -88,10 +88,9 @@ class Runner:
         on_news: called when the results in the folder are new; without it they are written at the
             end alone.
         notes: what was decided before, for the report.
-        elsewhere: how jobs run apart from this process; None runs all of them here, unless
-            ``in_processes`` is given.
-        in_processes: has processes of this machine run the jobs; called where the study would be
-            over sooner so, or where the run began so.
+        elsewhere: how jobs run apart from this process; None runs them here.
+        may_use_processes: whether processes of this machine run them all the same, where the study
+            would be over sooner so, or where they did in the call before.
         measures_costs: whether the methods' costs are measured at the end.
         after_training: seconds of the budget that are kept for what follows training; one or none.
         judges: whether a judge that the study has is asked here; the answers of a cell are
@@ -114,14 +113,14 @@ class Runner:
         on_news: Callable[[], None] | None = None,
         notes: Sequence[str] = (),
         elsewhere: ElsewherePlan | None = None,
-        in_processes: Callable[[], ElsewherePlan] | None = None,
+        may_use_processes: bool = False,
         measures_costs: bool = True,
         after_training: Sequence[float] = (),
         judges: bool = True,
     ) -> None:
         self.judges = judges
         self.elsewhere = elsewhere
-        self.in_processes = in_processes
+        self.may_use_processes = may_use_processes
         self.study = study
         self.clock: StudyClock | None = None
         self.on_news = on_news
@@ -210,9 +209,15 @@ class Runner:
             force=self.force,
             compiled_before=self.folder.compiled_before(),
         )
-        if self.elsewhere is None:
-            before = self.folder.in_processes_before()
-            self.elsewhere = as_processes(bench, schedule, self._note, self.in_processes, before)
+        if self.elsewhere is None and self.may_use_processes:
+            self.elsewhere = as_processes(
+                bench,
+                schedule,
+                self._note,
+                self.study,
+                before=self.folder.in_processes_before(),
+                forecast=forecast,
+            )
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
             self._warn_of_budget(bench, schedule, left)
@@ -227,7 +232,7 @@ class Runner:
             also=bench.also_fingerprints(),
             sources=sources_of(self.study) or (),
             compiles=bench.engine.compile is True,
-            in_processes=isinstance(self.elsewhere, OnProcesses),
+            in_processes=self._is_in_processes(),
         )
         self.folder.sweep()
         if self.elsewhere is not None:
@@ -410,6 +415,12 @@ class Runner:
                 highlight=False,
                 soft_wrap=True,
             )
+
+    def _is_in_processes(self) -> bool | None:
+        """Whether processes of this machine run the jobs; None where it is left to others."""
+        if self.elsewhere is None:
+            return False
+        return True if isinstance(self.elsewhere, OnProcesses) else None
 
     def _introduce(self, bench: Workbench) -> None:
         options, base = self.study.options, bench.base

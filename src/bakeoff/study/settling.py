@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import torch
+
 from bakeoff.engine.compiling import keep_compiled_apart, pays_to_compile
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.fit import check_fit
 from bakeoff.measure.needs import compiled, recomputing_of
 from bakeoff.ranks import ranks
 from bakeoff.search.schedule import StudySchedule
-from bakeoff.study.on_processes import pays_in_processes
-from bakeoff.study.stages import ElsewherePlan
+from bakeoff.study.measuring import registered_by, registered_here
+from bakeoff.study.on_processes import OnProcesses, pays_in_processes, room_for
+from bakeoff.study.study import Study
 
 COMPILES: Final = (
     "the layers of the base are compiled, which takes half a minute and pays in a training as long "
@@ -23,9 +26,14 @@ TAKES_PROCESSES: Final = (
     "the base is narrow, and one process would make little of the cores, so that each has a "
     "process of its own (--executor local computes in this one)"
 )
-PROCESSES_PAY: Final = (
-    "the base is narrow, and one process makes little of the cores; with execution.executor: "
-    "processes each has a process of its own, and training is up to three times as fast"
+GOES_ON: Final = "jobs go on in processes of this machine, as in the call before"
+NO_ROOM: Final = (
+    "the base is narrow, and one process makes little of the cores; {cores} processes would make "
+    "more of them, but memory has no room for so many (--executor processes --workers N takes N)"
+)
+REGISTERED_HERE: Final = (
+    "the {own} was registered by this script itself, so that jobs run in this process alone; "
+    "others can import a module that registers it"
 )
 
 
@@ -72,23 +80,30 @@ def as_processes(
     bench: Workbench,
     schedule: StudySchedule,
     note: Callable[[str], None],
-    in_processes: Callable[[], ElsewherePlan] | None,
+    study: Study,
+    *,
     before: bool | None,
-) -> ElsewherePlan | None:
+    forecast: int | None,
+) -> OnProcesses | None:
     """Processes of this machine as those that run a study's jobs; None where this process does.
 
     Args:
-        bench, schedule, note: see ``as_it_runs``.
-        in_processes: makes them; None where they are not to be.
-        before: whether processes ran the jobs in the run's first call, so that this one goes on
-            as it began: one thread rounds otherwise than several. None where there was none.
+        bench, schedule, note: see ``as_it_runs``. study: what is run, with ``executor: auto``.
+        before: whether processes ran the jobs in the run's last call, so that this one goes on so:
+            one thread rounds otherwise than several. None where there was none.
+        forecast: see ``OnProcesses``.
     """
-    pays = pays_in_processes(bench, schedule.candidates) if before is None else before
-    if not pays:
+    if before is None:
+        cores = torch.get_num_threads()
+        if not pays_in_processes(bench, schedule.candidates):
+            return None
+        if room_for(bench, forecast) < cores:
+            note(NO_ROOM.format(cores=cores))
+            return None
+    elif not before:
         return None
-    if in_processes is None:
-        if before is None:
-            note(PROCESSES_PAY)
+    if own := registered_here(registered_by(study)):
+        note(REGISTERED_HERE.format(own=own[0]))
         return None
-    note(TAKES_PROCESSES)
-    return in_processes()
+    note(TAKES_PROCESSES if before is None else GOES_ON)
+    return OnProcesses(study.options.execution, forecast)

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.also import also_workers
@@ -88,7 +90,9 @@ def workshop_of(study: Study, bench: Workbench, schedule: StudySchedule | None =
 
     def askers(archive: Archive, view: ProgressView) -> Mapping[JobKind, Worker]:
         if not scoring:
-            scoring.append(BackgroundScoring(bench.task.metrics).__enter__())
+            # Others of this machine score besides.
+            own = torch.get_num_threads()
+            scoring.append(BackgroundScoring(bench.task.metrics, workers=own).__enter__())
             atexit.register(scoring[0].__exit__, None, None, None)
         questions = Questions(bench, archive, view, scoring=scoring[0])
         workers = askers_of(study, bench, questions, {}, archive.findings)

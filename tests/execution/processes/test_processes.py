@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -168,44 +169,88 @@ def test_a_failing_start_is_one_clear_error(
 
 
 @pytest.mark.usefixtures("quick", "two_threads")
-def test_the_command_line_takes_processes_where_they_pay_and_goes_on_as_a_run_began(
+def test_a_run_takes_processes_where_they_pay_and_goes_on_as_the_call_before(
     place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     methods = {name: {"kind": name} for name in ("lora", "head")}
     protocol = {"epochs": 1, "seeds": [0]}
     monkeypatch.setattr(on_processes, "_LEAST_FLOPS", 0)
     study = write(place, methods=methods, protocol=protocol)
-    api.run(study, out="here", progress=False)  # a script may have registered what it uses
-    found = cli("run", study, "--out", "apart")
+    found = cli("run", study, "--out", "apart", "--log-level", "debug")
     assert found.code == 0, found.err
     assert "each has a process of its own" in " ".join(found.out.split())
     assert "processes 2 of 1 thread each run the jobs" in found.out
+    log = (place / "apart/run.log").read_text(encoding="utf-8")
+    assert re.search(r"DEBUG observer: .* epoch 1", log) and ": tested, " in log
 
     monkeypatch.setattr(on_processes, "_LEAST_FLOPS", float("inf"))
     study = write(place, methods=methods, protocol={**protocol, "seeds": [0, 1]})
-    grown = cli("run", study, "--out", "apart")
-    assert grown.code == 0 and "processes 2 of 1 thread each run the jobs" in grown.out
+    api.run(study, out="apart", progress=False)
+    events = (place / "apart/events.jsonl").read_text(encoding="utf-8").splitlines()
+    jobs = [event["job"] for event in map(json.loads, events) if event["event"] == "packed"]
+    assert {job["threads"] for job in jobs if job["kind"] == "train"} == {1}
+    assert {job["threads"] for job in jobs if job["kind"] in ("baseline", "measure")} == {2}
+
     monkeypatch.setattr(on_processes, "_LEAST_FLOPS", 0)
-    stays = cli("run", study, "--out", "here")
+    study = write(place, methods=methods, protocol={**protocol, "seeds": [0, 1, 2]})
+    local = cli("run", study, "--executor", "local", "--out", "apart")
+    assert local.code == 0 and "process" not in local.out
+    study = write(place, methods=methods, protocol={**protocol, "seeds": [0, 1, 2, 3]})
+    stays = cli("run", study, "--out", "apart")
     assert stays.code == 0 and "process" not in stays.out
 
 
-def test_a_run_that_is_to_stay_in_one_process_says_where_several_would_pay(
-    monkeypatch: pytest.MonkeyPatch,
+def test_when_a_run_takes_processes_by_itself(
+    monkeypatch: pytest.MonkeyPatch, two_threads: None
 ) -> None:
-    monkeypatch.setattr(settling, "pays_in_processes", lambda bench, candidates: bench)
-    study: Any = SimpleNamespace(candidates=[])
+    schedule: Any = SimpleNamespace(candidates=[])
+    study: Any = SimpleNamespace(options=SimpleNamespace(execution=ExecutionOptions()))
     said: list[str] = []
 
-    def chosen(pays: bool, before: bool | None, made: Any = None) -> Any:
-        bench: Any = pays
-        return settling.as_processes(bench, study, said.append, made, before)
+    def takes(
+        pays: bool,
+        before: bool | None,
+        *,
+        room: int = 2,
+        registered: str = "my_metrics",
+    ) -> bool:
+        monkeypatch.setattr(settling, "pays_in_processes", lambda bench, candidates: pays)
+        monkeypatch.setattr(settling, "room_for", lambda bench, forecast: room)
+        monkeypatch.setattr(settling, "registered_by", lambda study: {"metric 'x'": registered})
+        bench: Any = None
+        said.clear()
+        found = settling.as_processes(
+            bench, schedule, said.append, study, before=before, forecast=None
+        )
+        return found is not None
 
-    assert chosen(True, None) is None and said.pop() == settling.PROCESSES_PAY
-    assert chosen(False, None) is chosen(True, False) is chosen(True, True) is None and not said
-    assert chosen(True, None, lambda: "made") == "made" and said.pop() == settling.TAKES_PROCESSES
-    assert chosen(False, True, lambda: "made") == "made" and said.pop()
-    assert chosen(True, False, lambda: "made") is None and not said
+    assert takes(True, None) and said == [settling.TAKES_PROCESSES]
+    assert takes(False, True, room=1) and said == [settling.GOES_ON]
+    assert not takes(False, None) and not takes(True, False) and not said
+    assert not takes(True, None, room=1) and "no room" in said[0]
+    assert not takes(True, None, registered="__main__") and "metric 'x'" in said[0]
+    assert not takes(False, True, registered="__main__") and said
+
+
+def test_memory_has_room_for_what_a_study_is_forecast_to_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = SimpleNamespace(width=128, config=SimpleNamespace(num_hidden_layers=4))
+    bench: Any = SimpleNamespace(base=base)
+    monkeypatch.setattr(on_processes, "available_bytes", lambda: 8e9)
+    monkeypatch.setattr(on_processes, "settled_bytes", lambda: 5e8)
+    assert on_processes.room_for(bench, None) == 7
+    assert on_processes.room_for(bench, 3_000_000_000) == 2
+
+
+def test_what_a_script_itself_has_registered_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"method 'mine'": "__main__", "metric 'shared'": "my_metrics"}
+    monkeypatch.setattr(on_processes, "registered_by", lambda study: own)
+    stages: Any = SimpleNamespace(
+        study=None, bench=SimpleNamespace(base=SimpleNamespace(device=torch.device("cpu")))
+    )
+    with pytest.raises(ConfigError, match="method 'mine' was registered by a script"):
+        OnProcesses(ExecutionOptions()).executor(stages, stages)
 
 
 def test_where_processes_pay(monkeypatch: pytest.MonkeyPatch, two_threads: None) -> None:
@@ -246,7 +291,7 @@ def test_which_way_jobs_run(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_jobs_are_packed_with_the_threads_that_they_run_on(
     place: Path, cli: Cli, two_threads: None
 ) -> None:
-    """What stays in the driver has all of its threads: costs, and further test sets."""
+    """What stays in the driver has all its threads: baselines, costs, further test sets."""
     study = write(
         place, methods={"lora": {"kind": "lora"}}, also_test={"again": {"source": "rows"}}
     )
@@ -255,10 +300,11 @@ def test_jobs_are_packed_with_the_threads_that_they_run_on(
     lines = (place / "apart/events.jsonl").read_text(encoding="utf-8").splitlines()
     jobs = [event["job"] for event in map(json.loads, lines) if event["event"] == "packed"]
     threads = {(job["kind"], job["split"]): job["threads"] for job in jobs}
-    assert threads.pop(("measure", "test")) == 2
-    assert {split for _, split in threads} == {"test", "again"}
-    assert {n for (_, split), n in threads.items() if split == "again"} == {2}
-    assert {n for (_, split), n in threads.items() if split != "again"} == {1}
+    assert threads.pop(("train", "test")) == threads.pop(("test", "test")) == 1
+    assert {*threads} == {
+        *(("baseline", "test"), ("baseline", "again"), ("test", "again"), ("measure", "test"))
+    }
+    assert {*threads.values()} == {2}
 
 
 def test_a_process_that_is_at_something_can_be_ended(

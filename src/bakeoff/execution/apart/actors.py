@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from bakeoff.execution.apart.workshop import Workshop
+from bakeoff.runs.events import JobKind
 
 Opener = Callable[[], Workshop]
 
@@ -17,6 +18,7 @@ class ActorHost(Protocol):
 
     Attributes:
         what: the host in a word, as messages have it. more_room: what gives an actor more memory.
+        kinds: of the jobs that actors run; the driver runs the others.
     """
 
     @property
@@ -24,6 +26,9 @@ class ActorHost(Protocol):
 
     @property
     def more_room(self) -> str: ...
+
+    @property
+    def kinds(self) -> Collection[JobKind]: ...
 
     def resources(self, *, gpu: bool) -> dict[str, float]:
         """Of one actor, by name."""

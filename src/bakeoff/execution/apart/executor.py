@@ -115,7 +115,7 @@ class ActorExecutor:
 
     def run(self, jobs: Sequence[CohortJob], then: Then = nothing_more) -> None:
         """See ``Executor``."""
-        if not self._batches and not any(map(_runs_apart, jobs)):
+        if not self._batches and not any(map(self._runs_apart, jobs)):
             self._run_here(jobs, then)
             return
         batch = _Batch(then)
@@ -125,7 +125,7 @@ class ActorExecutor:
         self._stepped = time.monotonic()
         with self.taking.stop.deferred():
             # Actors start while the first estimate of a job is made, which takes seconds.
-            if apart := [job.kind for job in jobs if _runs_apart(job)]:
+            if apart := [job.kind for job in jobs if self._runs_apart(job)]:
                 self.crew.grow(max(len(apart), 0 if "train" in apart else self.coming))
             self._submit(jobs, batch)
             while batch.pending:
@@ -149,7 +149,7 @@ class ActorExecutor:
 
     def _submit(self, jobs: Sequence[CohortJob], batch: _Batch) -> None:
         for job in jobs:
-            if not _runs_apart(job):
+            if not self._runs_apart(job):
                 self.local.run([job])
                 self._submit(batch.then(job), batch)
                 continue
@@ -418,11 +418,10 @@ class ActorExecutor:
             if torn is not None:
                 _log.warning("what was left of %s is not whole: %s", job.cohort, torn)
 
+    def _runs_apart(self, job: CohortJob) -> bool:
+        return job.kind in self.host.kinds and job.split in REMOTE_SETS
+
     @property
     def waiting(self) -> int:
         """Jobs that no worker has."""
         return len(self._queue)
-
-
-def _runs_apart(job: CohortJob) -> bool:
-    return job.kind != "measure" and job.split in REMOTE_SETS

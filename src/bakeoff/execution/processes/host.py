@@ -9,16 +9,17 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock, Thread
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import bakeoff.errors
 from bakeoff.errors import BakeoffError
 from bakeoff.execution.apart.actors import Opener
+from bakeoff.runs.events import JobKind
 
 _ENDS_WITHIN: Final = 3.0
 """Seconds after which a process that is at something is ended hard."""
@@ -51,7 +52,9 @@ class ProcessHost:
     """
 
     what = "machine"
-    more_room = "give fewer --workers, or --executor local"
+    more_room = "give --executor processes with fewer --workers, or --executor local"
+    # Baselines are timed, which needs the machine for themselves, and one pass after the other.
+    kinds: ClassVar[Collection[JobKind]] = ("train", "test")
 
     workers: int
     command: str

@@ -7,14 +7,15 @@ import signal
 import socket
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from bakeoff.errors import ConfigError
 from bakeoff.execution.apart.actors import Opener
 from bakeoff.execution.apart.job_worker import JobWorker
 from bakeoff.execution.ray.options import RayOptions
+from bakeoff.runs.events import JobKind
 
 ACTOR_PREFIX: Final = "bakeoff-"
 _ANSWERS_WITHIN: Final = 5.0
@@ -127,6 +128,7 @@ class Cluster:
     more_room = (
         "give an actor more of the machine with execution.resources, or choose larger machines"
     )
+    kinds: ClassVar[Collection[JobKind]] = ("train", "test", "baseline")
 
     def __init__(self, ray: Any, options: RayOptions, *, outlives: bool) -> None:
         self.ray, self._options, self._outlives = ray, options, outlives
