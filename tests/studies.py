@@ -212,6 +212,9 @@ def finished(
 class ScorerHere:
     """Scores in this process what ``RougeScorer`` scores in workers."""
 
+    def __init__(self, *, workers: int | None = None) -> None:
+        """Args: workers: of no meaning here."""
+
     def __enter__(self) -> Self:
         return self
 
