@@ -1,9 +1,9 @@
-"""Processes of one thread each against one process with all threads, on a narrow base.
+"""What ``bakeoff run`` takes for a narrow base against one process with all threads.
 
     python benchmarks/processes.py [--tokens 64] [--rows 2048] [--seeds 1] [--rounds 2]
 
 One study of four methods (LoRA, DoRA, IA3, bottleneck; four rows in an update) by ``--executor
-local`` and by ``--executor processes``, in turn. Prints the seconds of training and testing, their
+local`` and by ``auto``, the default, in turn. Prints the seconds of training and testing, their
 ratio, and that of the whole run.
 """
 
@@ -24,7 +24,7 @@ from typing import Any, Final
 from bakeoff.config import dump_yaml
 from common.flags import positive, run_main
 
-EXECUTORS: Final = ("local", "processes")
+EXECUTORS: Final = ("local", "auto")
 _METHODS: Final = {
     "lora": {"kind": "lora", "target_modules": "all-linear"},
     "dora": {"kind": "dora", "target_modules": "all-linear"},
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, parts in median.items():
         print(f"{name:10} " + ", ".join(f"{key} {value:.1f}" for key, value in parts.items()))
     local, apart = (median[name] for name in EXECUTORS)
-    print(f"training: {local['training'] / apart['training']:.2f} times as fast in processes")
+    print(f"training: {local['training'] / apart['training']:.2f} times as fast by default")
     whole = [parts["process"] - parts["costs"] for parts in (local, apart)]
     print(f"the whole run but for its costs: {whole[0] / whole[1]:.2f} times")
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import torch
 
+from bakeoff.base.compiled import decoder_layers
 from bakeoff.base.devices import kind_of
 from bakeoff.engine.backends.worker_threads import WIDEST
 from bakeoff.engine.candidate import Candidate
@@ -37,9 +38,14 @@ from bakeoff.study.on_actors import actor_executor, cohorts_of
 from bakeoff.study.stages import Stages
 from bakeoff.study.workers import Settled, opened, settled_by
 
-_LEAST_FLOPS: Final = 1e13
-"""Operations of a study's training from which on processes are worth their start, which takes some
-ten seconds: about a minute of the embedded base."""
+_LEAST_SECONDS: Final = 30.0
+"""Of a study's training, by estimate, from which on processes are worth their start, which takes
+some ten seconds."""
+_SECONDS_A_LAYER: Final = 0.008
+"""Of a narrow base in a pass forward and backward, however few its tokens; and"""
+_FLOPS_A_SECOND: Final = 1e11
+"""what a token takes besides: from the table of ``docs/decisions/0058-processes-for-narrow-bases``
+for one process."""
 _BYTES_A_LAYER: Final = 17 * 4
 """Of a position, for each of the layer's width: see ``engine/slots.py``, in float32."""
 _COMMAND: Final = "from bakeoff.study.on_processes import main; main()"
@@ -139,9 +145,17 @@ def pays_in_processes(bench: Workbench, candidates: Sequence[Candidate]) -> bool
         kind_of(bench.base.device) == "cpu"
         and bench.base.width <= WIDEST
         and cores > 1
-        and training_flops(bench) * len(candidates) >= _LEAST_FLOPS
         and cohorts_of(bench, candidates) >= cores
+        and _training_seconds(bench, candidates) >= _LEAST_SECONDS
     )
+
+
+def _training_seconds(bench: Workbench, candidates: Sequence[Candidate]) -> float:
+    """Of one process, roughly; where settings are searched, as if all went to the last epoch."""
+    protocol, layers = bench.protocol, len(decoder_layers(bench.base))
+    passes = bench.plans["train"].num_steps * protocol.grad_accum_steps * protocol.epochs
+    fixed = cohorts_of(bench, candidates) * passes * layers * _SECONDS_A_LAYER
+    return fixed + len(candidates) * training_flops(bench) / _FLOPS_A_SECOND
 
 
 def room_for(bench: Workbench, forecast: int | None) -> int:

@@ -174,7 +174,7 @@ def test_a_run_takes_processes_where_they_pay_and_goes_on_as_the_call_before(
 ) -> None:
     methods = {name: {"kind": name} for name in ("lora", "head")}
     protocol = {"epochs": 1, "seeds": [0]}
-    monkeypatch.setattr(on_processes, "_LEAST_FLOPS", 0)
+    monkeypatch.setattr(on_processes, "_LEAST_SECONDS", 0)
     study = write(place, methods=methods, protocol=protocol)
     found = cli("run", study, "--out", "apart", "--log-level", "debug")
     assert found.code == 0, found.err
@@ -183,7 +183,7 @@ def test_a_run_takes_processes_where_they_pay_and_goes_on_as_the_call_before(
     log = (place / "apart/run.log").read_text(encoding="utf-8")
     assert re.search(r"DEBUG observer: .* epoch 1", log) and ": tested, " in log
 
-    monkeypatch.setattr(on_processes, "_LEAST_FLOPS", float("inf"))
+    monkeypatch.setattr(on_processes, "_LEAST_SECONDS", float("inf"))
     study = write(place, methods=methods, protocol={**protocol, "seeds": [0, 1]})
     api.run(study, out="apart", progress=False)
     events = (place / "apart/events.jsonl").read_text(encoding="utf-8").splitlines()
@@ -191,7 +191,7 @@ def test_a_run_takes_processes_where_they_pay_and_goes_on_as_the_call_before(
     assert {job["threads"] for job in jobs if job["kind"] == "train"} == {1}
     assert {job["threads"] for job in jobs if job["kind"] in ("baseline", "measure")} == {2}
 
-    monkeypatch.setattr(on_processes, "_LEAST_FLOPS", 0)
+    monkeypatch.setattr(on_processes, "_LEAST_SECONDS", 0)
     study = write(place, methods=methods, protocol={**protocol, "seeds": [0, 1, 2]})
     local = cli("run", study, "--executor", "local", "--out", "apart")
     assert local.code == 0 and "process" not in local.out
@@ -256,16 +256,29 @@ def test_what_a_script_itself_has_registered_is_refused(monkeypatch: pytest.Monk
 def test_where_processes_pay(monkeypatch: pytest.MonkeyPatch, two_threads: None) -> None:
     monkeypatch.setattr(on_processes, "training_flops", lambda bench: bench.flops)
     monkeypatch.setattr(on_processes, "cohorts_of", lambda bench, candidates: bench.cohorts)
+    monkeypatch.setattr(on_processes, "decoder_layers", lambda base: range(4))
     candidates: Any = [1, 2]
 
-    def pays(width: int = 128, flops: float = 1e13, cohorts: int = 2, device: str = "cpu") -> bool:
-        base = SimpleNamespace(width=width, device=torch.device(device))
-        bench: Any = SimpleNamespace(base=base, flops=flops, cohorts=cohorts)
+    def pays(
+        width: int = 128,
+        flops: float = 3e12,
+        cohorts: int = 2,
+        device: str = "cpu",
+        steps: int = 1,
+    ) -> bool:
+        bench: Any = SimpleNamespace(
+            base=SimpleNamespace(width=width, device=torch.device(device)),
+            flops=flops,
+            cohorts=cohorts,
+            plans={"train": SimpleNamespace(num_steps=steps)},
+            protocol=SimpleNamespace(grad_accum_steps=2, epochs=3),
+        )
         return on_processes.pays_in_processes(bench, candidates)
 
     assert pays()
     assert not pays(width=768)
-    assert not pays(flops=4e12)
+    assert not pays(flops=2e12)
+    assert pays(flops=2e12, steps=60)  # many passes of few tokens
     assert not pays(cohorts=1)
     assert not pays(device="cuda")
     torch.set_num_threads(1)
