@@ -261,7 +261,7 @@ def test_where_processes_pay(monkeypatch: pytest.MonkeyPatch, two_threads: None)
 
     def pays(
         width: int = 128,
-        flops: float = 3e12,
+        flops: float = 1.6e12,
         cohorts: int = 2,
         device: str = "cpu",
         steps: int = 1,
@@ -277,8 +277,8 @@ def test_where_processes_pay(monkeypatch: pytest.MonkeyPatch, two_threads: None)
 
     assert pays()
     assert not pays(width=768)
-    assert not pays(flops=2e12)
-    assert pays(flops=2e12, steps=60)  # many passes of few tokens
+    assert not pays(flops=1.4e12)
+    assert pays(flops=1.4e12, steps=6)  # many passes of few tokens
     assert not pays(cohorts=1)
     assert not pays(device="cuda")
     torch.set_num_threads(1)
