@@ -52,13 +52,13 @@ def pays_to_compile(bench: Workbench) -> bool:
         bench.engine.compile == "auto"
         and not bench.engine.recomputes
         and len(bench.held_bases) == 1
-        and any(_goes_through_layers(m) for found in bench.methods.values() for m in found.values())
+        and any(goes_through_layers(m) for found in bench.methods.values() for m in found.values())
         and training_flops(bench) >= _LEAST_FLOPS
         and is_faster_compiled(bench.base)
     )
 
 
-def _goes_through_layers(method: Method) -> bool:
+def goes_through_layers(method: Method) -> bool:
     """Whether a method trains through the frozen layers: others have no use of compiled ones."""
     path = method.execution_path
     return path.shares_base and not path.reads_hidden_states

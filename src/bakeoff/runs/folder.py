@@ -261,17 +261,21 @@ class RunFolder(Storage):
 
     def compiled_before(self) -> bool | None:
         """Whether the run's first call compiled the base's layers; None before there was one."""
-        return self._began_with(_COMPILED_KEY)
+        return self._kept(_COMPILED_KEY) is True if self.has_begun else None
 
     def in_processes_before(self) -> bool | None:
-        """Whether processes ran the jobs in the run's last call; None before there was one."""
-        return self._began_with(_PROCESSES_KEY)
+        """Whether processes ran the jobs in the run's last call; None where that was not kept."""
+        kept = self._kept(_PROCESSES_KEY)
+        return kept if isinstance(kept, bool) else None
 
-    def _began_with(self, key: str) -> bool | None:
-        if not (self.path / STUDY_FILE).exists():
-            return None
-        inputs = self.read_json(INPUTS_FILE)
-        return isinstance(inputs, dict) and inputs.get(key) is True
+    @property
+    def has_begun(self) -> bool:
+        """Whether an earlier call has made the folder its study's."""
+        return (self.path / STUDY_FILE).exists()
+
+    def _kept(self, key: str) -> object:
+        inputs = self.read_json(INPUTS_FILE) if self.has_begun else None
+        return inputs.get(key) if isinstance(inputs, dict) else None
 
     def _write_study(self) -> None:
         """Writes the study, and keeps the one that it grew from beside it."""

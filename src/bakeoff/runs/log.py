@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import platform
 import sys
 import time
@@ -28,7 +29,7 @@ LOGGER: Final = logging.getLogger("bakeoff")
 # Without a handler of its own, Python would print warnings of library users' runs on stderr.
 LOGGER.addHandler(logging.NullHandler())
 
-_FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s %(module)s: %(message)s"
+_FORMAT: Final = "%(asctime)s.%(msecs)03dZ %(levelname)s %(module)s: {who}%(message)s"
 _TIME: Final = "%Y-%m-%dT%H:%M:%S"
 _LIBRARIES: Final = ("torch", "transformers", "peft", "optuna", "numpy")
 
@@ -87,13 +88,23 @@ def run_log(folder: Path, level: int = logging.INFO, *, study: str, device: str)
         handler.close()
 
 
-def follow_log(folder: Path, level: int) -> None:
+def open_log() -> Path | None:
+    """The folder whose ``run.log`` this process writes at the moment; None where it writes none."""
+    logs = (handler.folder for handler in LOGGER.handlers if isinstance(handler, _RunLog))
+    return next(logs, None)
+
+
+def follow_log(folder: Path, level: int, *, leaving_out: str = "") -> None:
     """Appends what this process logs to the ``run.log`` of a run that another process holds.
 
+    Each line has the number of the process.
+
     Args:
-        folder: the run's. level: what is less than this is left out.
+        folder: see ``open_log``. level: what is less than this is left out.
+        leaving_out: a function, what it logs is left out.
     """
-    handler = _RunLog(folder)
+    handler = _RunLog(folder, f"process {os.getpid()}: ")
+    handler.addFilter(lambda record: record.funcName != leaving_out)
     handler.setLevel(level)
     LOGGER.addHandler(handler)
     LOGGER.setLevel(level)
@@ -128,9 +139,10 @@ def versions() -> str:
 class _RunLog(logging.FileHandler):
     """Holds lines back until the folder is a study's own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, who: str = "") -> None:
         super().__init__(folder / LOG_FILE, encoding="utf-8", delay=True)
-        formatter = logging.Formatter(_FORMAT, _TIME)
+        self.folder = folder.resolve()
+        formatter = logging.Formatter(_FORMAT.format(who=who), _TIME)
         formatter.converter = time.gmtime
         self.setFormatter(formatter)
         self._claimed = folder / STUDY_FILE

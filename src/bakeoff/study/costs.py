@@ -87,7 +87,7 @@ class CostsWorker:
             findings.schedule,
             list(shown),
             adapters=_trained_adapters(findings, archive),
-            seconds=seconds_for_costs(findings),
+            seconds=seconds_for_costs(findings, beside=_processes(archive)),
         )
         outcomes = itertools.chain.from_iterable(
             measure_costs(COMMAND, content, names, self._study.root) for content, names in processes
@@ -104,23 +104,30 @@ class CostsWorker:
         view.clear()
 
 
-def seconds_for_costs(findings: Findings) -> float:
+def _processes(archive: Archive) -> int:
+    """How many of one thread train side by side, about."""
+    return torch.get_num_threads() if archive.folder.in_processes_before() else 1
+
+
+def seconds_for_costs(findings: Findings, *, beside: int = 1) -> float:
     """So much of what all else has taken that costs are less than a quarter of the whole.
 
     A third would be a quarter; the process's start and the last repeat come on top of it.
 
     What all else has taken is the wall clock of this call's stages or, where an earlier call has
-    trained, the time of all epochs: an epoch's is shared by the candidates of its pass, and by
-    those that train beside it where each has a part of the cores.
+    trained, the time of all epochs: an epoch's is shared by the candidates of its pass.
+
+    Args:
+        findings: the run's. beside: processes of one thread that train side by side.
     """
     wall = sum(value for stage, value in findings.wall_seconds.items() if stage != "total")
     epochs = 0.0
     for record in findings.records.values():
-        beside = 1.0
-        if (made := record.made_with) is not None:
-            slots = max(1, made.slots or 1)
-            beside = slots * max(1.0, torch.get_num_threads() / max(1, made.threads or 1))
-        epochs += sum(epoch.seconds for epoch in record.epochs) / beside
+        made = record.made_with
+        shared = 1 if made is None else max(1, made.slots or 1)
+        if made is not None and made.threads == 1:
+            shared *= beside
+        epochs += sum(epoch.seconds for epoch in record.epochs) / shared
     return COSTS_SHARE * max(wall, epochs)
 
 

@@ -140,6 +140,9 @@ class CrossedRunner:
             try:
                 for number, (cell, runner) in enumerate(runners):
                     self._present = number, runner
+                    # All cells as the first of which it is kept.
+                    kept = [other.folder.in_processes_before() for _, other in runners]
+                    runner.others_processes = next((k for k in kept if k is not None), None)
                     self._run(number, cell, runner)
                 if self.study.options.judge is not None:
                     self._judge()

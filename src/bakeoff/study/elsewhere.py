@@ -26,7 +26,8 @@ def _asks_for_ray(options: ExecutionOptions) -> list[str]:
 
 def may_take_processes(options: ExecutionOptions) -> bool:
     """Whether ``bakeoff run`` takes processes of this machine where they pay."""
-    return options.executor == "auto" and not _asks_for_ray(options) and ranks().count == 1
+    asks_otherwise = _asks_for_ray(options) or options.resources
+    return options.executor == "auto" and not asks_otherwise and ranks().count == 1
 
 
 def plan_of(options: ExecutionOptions, device: str) -> tuple[ElsewherePlan | None, str]:

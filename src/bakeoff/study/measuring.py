@@ -80,6 +80,12 @@ def registered_by(study: Study) -> dict[str, str]:
     return {what: module for what, module in used.items() if module is not None}
 
 
+def registered_names() -> list[str]:
+    """What was registered in this process, be it used or not; entry points are no part of it."""
+    found = {"method": methods, "task": tasks, "metric": metrics}
+    return [f"{what} {name!r}" for what, at in found.items() for name in at.registered_in()]
+
+
 def registered_here(registered: Mapping[str, str]) -> list[str]:
     """What of ``registered_by`` a script or a notebook has registered itself."""
     return [what for what, module in registered.items() if module == "__main__"]

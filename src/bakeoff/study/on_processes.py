@@ -17,9 +17,10 @@ import torch
 
 from bakeoff.base.compiled import decoder_layers
 from bakeoff.base.devices import kind_of
+from bakeoff.base.model import Base
 from bakeoff.engine.backends.worker_threads import WIDEST
 from bakeoff.engine.candidate import Candidate
-from bakeoff.engine.compiling import training_flops
+from bakeoff.engine.compiling import goes_through_layers, training_flops
 from bakeoff.engine.slots import SATURATING_TOKENS
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError
@@ -31,7 +32,7 @@ from bakeoff.execution.processes.host import ProcessHost
 from bakeoff.memory import available_bytes, keep_freed, settled_bytes
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import RunFolder
-from bakeoff.runs.log import LOGGER, follow_log
+from bakeoff.runs.log import LOGGER, follow_log, open_log
 from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.measuring import register_again, registered_by, registered_here
 from bakeoff.study.on_actors import actor_executor, cohorts_of
@@ -93,7 +94,7 @@ class OnProcesses:
             )
         workers = self._workers(stages)
         here = torch.get_num_threads()
-        each = 1 if bench.base.width <= WIDEST else max(1, here // workers)
+        each = 1 if is_narrow(bench.base) else max(1, here // workers)
         stages.events.threads = dict.fromkeys(ProcessHost.kinds, each)
         folder = stages.recall.folder
         settled = settled_by(bench)
@@ -106,6 +107,7 @@ class OnProcesses:
                 "root": str(stages.study.root.resolve()),
                 "settled": asdict(settled),
                 "registered": registered,
+                "log": None if (log := open_log()) is None else str(log),
                 "log_level": LOGGER.getEffectiveLevel(),
             },
         )
@@ -134,6 +136,11 @@ class OnProcesses:
         return max(1, min(torch.get_num_threads(), room_for(stages.bench, self._forecast)))
 
 
+def is_narrow(base: Base) -> bool:
+    """Whether a base's passes make little of several threads, so that each process has one."""
+    return base.width <= WIDEST
+
+
 def pays_in_processes(bench: Workbench, candidates: Sequence[Candidate]) -> bool:
     """Whether a study would be over sooner in processes, as far as memory has room for them.
 
@@ -143,7 +150,7 @@ def pays_in_processes(bench: Workbench, candidates: Sequence[Candidate]) -> bool
     cores = torch.get_num_threads()
     return (
         kind_of(bench.base.device) == "cpu"
-        and bench.base.width <= WIDEST
+        and is_narrow(bench.base)
         and cores > 1
         and cohorts_of(bench, candidates) >= cores
         and _training_seconds(bench, candidates) >= _LEAST_SECONDS
@@ -152,6 +159,7 @@ def pays_in_processes(bench: Workbench, candidates: Sequence[Candidate]) -> bool
 
 def _training_seconds(bench: Workbench, candidates: Sequence[Candidate]) -> float:
     """Of one process, roughly; where settings are searched, as if all went to the last epoch."""
+    candidates = [one for one in candidates if goes_through_layers(one.method)]
     protocol, layers = bench.protocol, len(decoder_layers(bench.base))
     passes = bench.plans["train"].num_steps * protocol.grad_accum_steps * protocol.epochs
     fixed = cohorts_of(bench, candidates) * passes * layers * _SECONDS_A_LAYER
@@ -174,8 +182,10 @@ def main() -> None:
     """The life of one process."""
     keep_freed()  # as the command line does
 
+    # The driver logs a candidate's end, once it has accepted it.
     def opened_from(given: Mapping[str, Any]) -> Workshop:
-        follow_log(Path(given["run"]), given["log_level"])
+        if given["log"] is not None:
+            follow_log(Path(given["log"]), given["log_level"], leaving_out="_ended")
         register_again(given)
         settled = Settled(**given["settled"])
         return opened(given["study"], given["run"], given["root"], settled)

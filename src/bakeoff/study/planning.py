@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-import torch
-
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.formatting import join
@@ -21,9 +19,9 @@ from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.elsewhere import may_take_processes
 from bakeoff.study.lengths import lengths_of
-from bakeoff.study.on_processes import pays_in_processes, room_for
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.protocol_notes import protocol_notes
+from bakeoff.study.settling import wants_processes
 from bakeoff.study.study import Study
 from bakeoff.study.trying import try_metrics
 
@@ -88,8 +86,7 @@ def plan_study(
     if (
         card is None
         and may_take_processes(study.options.execution)
-        and pays_in_processes(bench, schedule.candidates)
-        and room_for(bench, None) >= torch.get_num_threads()
+        and wants_processes(bench, schedule.candidates)
     ):
         plan = replace(plan, notes=(*plan.notes, _ONE_PROCESS))
     metric = next(m for m in bench.task.metrics if m.name == deciding)

@@ -57,7 +57,7 @@ from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.judged_notes import has_new_votes, judge_plan
 from bakeoff.study.lengths import lengths_of, print_lengths
 from bakeoff.study.notes import unused_settings
-from bakeoff.study.on_processes import OnProcesses
+from bakeoff.study.on_processes import OnProcesses, is_narrow
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
 from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
@@ -98,6 +98,8 @@ class Runner:
 
     Attributes:
         clock: how far the study has come; None before it begins.
+        others_processes: whether processes run the jobs of the study's other cells, as this one's
+            do then; None where it has none that have begun.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Runner:
         self.judges = judges
         self.elsewhere = elsewhere
         self.may_use_processes = may_use_processes
+        self.others_processes: bool | None = None
         self.study = study
         self.clock: StudyClock | None = None
         self.on_news = on_news
@@ -214,8 +217,8 @@ class Runner:
                 bench,
                 schedule,
                 self._note,
-                self.study,
-                before=self.folder.in_processes_before(),
+                self.study.options.execution,
+                before=self._processes_before(bench),
                 forecast=forecast,
             )
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
@@ -232,7 +235,8 @@ class Runner:
             also=bench.also_fingerprints(),
             sources=sources_of(self.study) or (),
             compiles=bench.engine.compile is True,
-            in_processes=self._is_in_processes(),
+            # Of a wide base the number of threads would have to be kept as well.
+            in_processes=isinstance(self.elsewhere, OnProcesses) if is_narrow(bench.base) else None,
         )
         self.folder.sweep()
         if self.elsewhere is not None:
@@ -416,11 +420,11 @@ class Runner:
                 soft_wrap=True,
             )
 
-    def _is_in_processes(self) -> bool | None:
-        """Whether processes of this machine run the jobs; None where it is left to others."""
-        if self.elsewhere is None:
+    def _processes_before(self, bench: Workbench) -> bool | None:
+        before = self.folder.in_processes_before()
+        if before is None and self.folder.has_begun:
             return False
-        return True if isinstance(self.elsewhere, OnProcesses) else None
+        return self.others_processes if before is None and is_narrow(bench.base) else before
 
     def _introduce(self, bench: Workbench) -> None:
         options, base = self.study.options, bench.base

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import torch
 
+from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.compiling import keep_compiled_apart, pays_to_compile
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.fit import check_fit
 from bakeoff.measure.needs import compiled, recomputing_of
 from bakeoff.ranks import ranks
 from bakeoff.search.schedule import StudySchedule
-from bakeoff.study.measuring import registered_by, registered_here
+from bakeoff.study.execution_options import ExecutionOptions
+from bakeoff.study.measuring import registered_names
 from bakeoff.study.on_processes import OnProcesses, pays_in_processes, room_for
-from bakeoff.study.study import Study
 
 COMPILES: Final = (
     "the layers of the base are compiled, which takes half a minute and pays in a training as long "
@@ -31,9 +32,10 @@ NO_ROOM: Final = (
     "the base is narrow, and one process makes little of the cores; {cores} processes would make "
     "more of them, but memory has no room for so many (--executor processes --workers N takes N)"
 )
-REGISTERED_HERE: Final = (
-    "the {own} was registered by this script itself, so that jobs run in this process alone; "
-    "others can import a module that registers it"
+REGISTERED: Final = (
+    "the base is narrow, and one process makes little of the cores; but the {what} is registered "
+    "in it, so that no others are started (execution.executor: processes starts them, and imports "
+    "the module that it is defined in)"
 )
 
 
@@ -76,11 +78,26 @@ def as_it_runs(
     return bench, forecast
 
 
+def wants_processes(
+    bench: Workbench, candidates: Sequence[Candidate], forecast: int | None = None
+) -> bool:
+    """Whether ``executor: auto`` has processes of this machine run a study's jobs.
+
+    Args:
+        bench, candidates, forecast: see ``as_processes``.
+    """
+    return (
+        pays_in_processes(bench, candidates)
+        and room_for(bench, forecast) >= torch.get_num_threads()
+        and not registered_names()
+    )
+
+
 def as_processes(
     bench: Workbench,
     schedule: StudySchedule,
     note: Callable[[str], None],
-    study: Study,
+    options: ExecutionOptions,
     *,
     before: bool | None,
     forecast: int | None,
@@ -88,22 +105,25 @@ def as_processes(
     """Processes of this machine as those that run a study's jobs; None where this process does.
 
     Args:
-        bench, schedule, note: see ``as_it_runs``. study: what is run, with ``executor: auto``.
+        bench, schedule, note: see ``as_it_runs``. options: with ``executor: auto``.
         before: whether processes ran the jobs in the run's last call, so that this one goes on so:
             one thread rounds otherwise than several. None where there was none.
         forecast: see ``OnProcesses``.
     """
-    if before is None:
-        cores = torch.get_num_threads()
-        if not pays_in_processes(bench, schedule.candidates):
+    if before is not None:
+        if not before:
             return None
-        if room_for(bench, forecast) < cores:
-            note(NO_ROOM.format(cores=cores))
-            return None
-    elif not before:
+        note(GOES_ON)
+    elif wants_processes(bench, schedule.candidates, forecast):
+        note(TAKES_PROCESSES)
+    else:
+        if pays_in_processes(bench, schedule.candidates):
+            note(_why_not(registered_names()))
         return None
-    if own := registered_here(registered_by(study)):
-        note(REGISTERED_HERE.format(own=own[0]))
-        return None
-    note(TAKES_PROCESSES if before is None else GOES_ON)
-    return OnProcesses(study.options.execution, forecast)
+    return OnProcesses(options, forecast)
+
+
+def _why_not(registered: Sequence[str]) -> str:
+    if registered:
+        return REGISTERED.format(what=registered[0])
+    return NO_ROOM.format(cores=torch.get_num_threads())

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +21,7 @@ from bakeoff.execution.apart.exchange import Request, as_text
 from bakeoff.execution.apart.job_worker import JobWorker
 from bakeoff.execution.processes.host import ProcessActor, ProcessError, ProcessHost
 from bakeoff.runs.events import CohortJob
-from bakeoff.study import on_processes, settling
+from bakeoff.study import on_processes, runner, settling
 from bakeoff.study.elsewhere import plan_of
 from bakeoff.study.execution_options import ExecutionOptions
 from bakeoff.study.on_processes import OnProcesses
@@ -181,7 +181,8 @@ def test_a_run_takes_processes_where_they_pay_and_goes_on_as_the_call_before(
     assert "each has a process of its own" in " ".join(found.out.split())
     assert "processes 2 of 1 thread each run the jobs" in found.out
     log = (place / "apart/run.log").read_text(encoding="utf-8")
-    assert re.search(r"DEBUG observer: .* epoch 1", log) and ": tested, " in log
+    assert re.search(r"DEBUG observer: process \d+: .* epoch 1", log) and ": tested, " in log
+    assert log.count("lora-lr0.001-s0: COMPLETE") == 1
 
     monkeypatch.setattr(on_processes, "_LEAST_SECONDS", float("inf"))
     study = write(place, methods=methods, protocol={**protocol, "seeds": [0, 1]})
@@ -204,23 +205,18 @@ def test_when_a_run_takes_processes_by_itself(
     monkeypatch: pytest.MonkeyPatch, two_threads: None
 ) -> None:
     schedule: Any = SimpleNamespace(candidates=[])
-    study: Any = SimpleNamespace(options=SimpleNamespace(execution=ExecutionOptions()))
     said: list[str] = []
 
     def takes(
-        pays: bool,
-        before: bool | None,
-        *,
-        room: int = 2,
-        registered: str = "my_metrics",
+        pays: bool, before: bool | None, *, room: int = 2, registered: Sequence[str] = ()
     ) -> bool:
         monkeypatch.setattr(settling, "pays_in_processes", lambda bench, candidates: pays)
         monkeypatch.setattr(settling, "room_for", lambda bench, forecast: room)
-        monkeypatch.setattr(settling, "registered_by", lambda study: {"metric 'x'": registered})
+        monkeypatch.setattr(settling, "registered_names", lambda: registered)
         bench: Any = None
         said.clear()
         found = settling.as_processes(
-            bench, schedule, said.append, study, before=before, forecast=None
+            bench, schedule, said.append, ExecutionOptions(), before=before, forecast=None
         )
         return found is not None
 
@@ -228,8 +224,25 @@ def test_when_a_run_takes_processes_by_itself(
     assert takes(False, True, room=1) and said == [settling.GOES_ON]
     assert not takes(False, None) and not takes(True, False) and not said
     assert not takes(True, None, room=1) and "no room" in said[0]
-    assert not takes(True, None, registered="__main__") and "metric 'x'" in said[0]
-    assert not takes(False, True, registered="__main__") and said
+    assert not takes(True, None, registered=["metric 'x'"]) and "metric 'x'" in said[0]
+
+
+def test_all_cells_of_a_study_go_as_the_first_whose_base_is_narrow(
+    place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, two_threads: None
+) -> None:
+    asked: list[bool | None] = []
+
+    def never(*given: Any, before: bool | None, **further: Any) -> None:
+        asked.append(before)
+
+    monkeypatch.setattr(runner, "as_processes", never)
+    methods = {"lora": {"kind": "lora"}}
+    bases = ["scratch:tiny-gpt-neo", "scratch:tiny-llama"]
+    found = cli("run", write(place, methods=methods, base=None, bases=bases), "--out", "cells")
+    assert found.code == 0, found.err
+    assert asked == [None, False]
+    inputs = next((place / "cells/cells").glob("*/inputs.json")).read_text(encoding="utf-8")
+    assert json.loads(inputs)["processes"] is False
 
 
 def test_memory_has_room_for_what_a_study_is_forecast_to_take(
@@ -257,7 +270,8 @@ def test_where_processes_pay(monkeypatch: pytest.MonkeyPatch, two_threads: None)
     monkeypatch.setattr(on_processes, "training_flops", lambda bench: bench.flops)
     monkeypatch.setattr(on_processes, "cohorts_of", lambda bench, candidates: bench.cohorts)
     monkeypatch.setattr(on_processes, "decoder_layers", lambda base: range(4))
-    candidates: Any = [1, 2]
+    path = SimpleNamespace(shares_base=True, reads_hidden_states=False)
+    states = SimpleNamespace(shares_base=True, reads_hidden_states=True)
 
     def pays(
         width: int = 128,
@@ -265,6 +279,7 @@ def test_where_processes_pay(monkeypatch: pytest.MonkeyPatch, two_threads: None)
         cohorts: int = 2,
         device: str = "cpu",
         steps: int = 1,
+        through: Any = path,
     ) -> bool:
         bench: Any = SimpleNamespace(
             base=SimpleNamespace(width=width, device=torch.device(device)),
@@ -273,12 +288,14 @@ def test_where_processes_pay(monkeypatch: pytest.MonkeyPatch, two_threads: None)
             plans={"train": SimpleNamespace(num_steps=steps)},
             protocol=SimpleNamespace(grad_accum_steps=2, epochs=3),
         )
+        candidates: Any = [SimpleNamespace(method=SimpleNamespace(execution_path=through))] * 2
         return on_processes.pays_in_processes(bench, candidates)
 
     assert pays()
     assert not pays(width=768)
     assert not pays(flops=1.4e12)
     assert pays(flops=1.4e12, steps=6)  # many passes of few tokens
+    assert not pays(through=states)  # which are computed once
     assert not pays(cohorts=1)
     assert not pays(device="cuda")
     torch.set_num_threads(1)

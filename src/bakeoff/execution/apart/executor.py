@@ -67,7 +67,7 @@ class ActorExecutor:
         files: where workers leave what they make, if they do not share the run's folder.
         left: nothing; it runs all. opens_within: seconds in which a worker opens the study.
         coming: jobs that training will begin with. Their workers open the study while its first
-            job, that of the baselines, keeps but one of them busy.
+            job, that of the baselines, keeps but one of them busy, if it is not the driver's.
     """
 
     taking: Taking
