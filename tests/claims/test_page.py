@@ -61,7 +61,7 @@ def page(out: Path, **studies: list[str]) -> str:
     found = Found(
         findings=findings,
         evidence=evidence,
-        seconds=dict.fromkeys(claims, 1.0),
+        seconds={SCALE: 1.0, FORGETS: 3600.0},
         studies=studies,
         curves={
             name: curves_of(suite, name, one, findings[name], Failures())
@@ -101,3 +101,8 @@ def test_a_study_without_a_report_has_no_link(tmp_path: Path) -> None:
     assert 'href="studies/done/report.html"' in text
     assert "missing" in text
     assert "studies/missing/report.html" not in text
+
+
+def test_the_column_of_times_is_sorted_by_seconds(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    assert '<td data-value="1.0">1.0 s</td>' in text and '<td data-value="3600.0">60.0 min</td>' in text

@@ -39,6 +39,7 @@ def build_page(suite: Suite, found: Found) -> str:
                 "design": design_words(claim, suite.size, suite.main),
                 "finds": finds_words(planned_effect(suite, claim), claim),
                 "seconds": shown_seconds(found.seconds[name]),
+                "spent": found.seconds[name],  # by which the column is sorted
                 "studies": [_study(suite, study) for study in found.studies.get(name, [])],
                 "bases": _bases(suite) if claim.over_bases else "",
                 "notes": (*evidence.notes, *lost),
