@@ -105,4 +105,7 @@ def test_a_study_without_a_report_has_no_link(tmp_path: Path) -> None:
 
 def test_the_column_of_times_is_sorted_by_seconds(tmp_path: Path) -> None:
     text = page(tmp_path)
-    assert '<td data-value="1.0">1.0 s</td>' in text and '<td data-value="3600.0">60.0 min</td>' in text
+    assert (
+        '<td data-value="1.0">1.0 s</td>' in text
+        and '<td data-value="3600.0">60.0 min</td>' in text
+    )

@@ -33,7 +33,7 @@ class Scorer(RougeScorer):
 @pytest.fixture
 def scorer(monkeypatch: pytest.MonkeyPatch) -> type[Scorer]:
     monkeypatch.setattr(Scorer, "given", 0)
-    monkeypatch.setattr(background, "RougeScorer", lambda: Scorer(workers=1))
+    monkeypatch.setattr(background, "RougeScorer", lambda workers: Scorer(workers=1))
     return Scorer
 
 
@@ -82,7 +82,7 @@ def test_no_texts_are_no_trouble(scorer: type[Scorer]) -> None:
 
 
 def test_without_rouge_nothing_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "RougeScorer", lambda: pytest.fail("started"))
+    monkeypatch.setattr(background, "RougeScorer", lambda workers: pytest.fail("started"))
     with BackgroundScoring([metric_of("nll"), metric_of("exact_match")]) as scoring:
         found = scoring.texts(EXPECTED)
         found.add(np.arange(5), TEXTS, [False] * 5)

@@ -96,7 +96,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
         patch.setenv("BAKEOFF_CACHE", str(place / "cache"))
         patch.chdir(place)
         # Costs are samples of as few steps as there may be.
-        patch.setattr("bakeoff.study.costs.seconds_for_costs", lambda _: 0.0)
+        patch.setattr("bakeoff.study.costs.seconds_for_costs", lambda _, **further: 0.0)
         results = open_runner(place / "run").run()
         write_report(place / "run")
         yield Finished(place / "run", to_json(results))
