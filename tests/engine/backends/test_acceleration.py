@@ -318,9 +318,10 @@ def test_what_is_compilable_compiles_once(kit: Kit) -> None:
         ("dora", {"rank": 2, "target_modules": ("q_proj",)}),
         ("prefix", {"prefix_length": 4}),
         pytest.param(("dora", {"rank": 2}), marks=pytest.mark.soak),
-        pytest.param(("lora", {"rank": 2, "dropout": 0.5}), marks=pytest.mark.soak),
+        ("lora", {"rank": 2, "dropout": 0.5}),
         pytest.param(("ia3", {}), marks=pytest.mark.soak),
         pytest.param(("bottleneck", {}), marks=pytest.mark.soak),
+        pytest.param(("bitfit", {"norms": True}), marks=pytest.mark.soak),
     ],
     ids=lambda other: "-".join((other[0], *other[1])),
 )
