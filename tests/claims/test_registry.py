@@ -10,7 +10,7 @@ import pytest
 
 from bakeoff.claims import registry
 from bakeoff.claims.contract import SIZES, Floats
-from bakeoff.claims.listing import NOMINAL, listed
+from bakeoff.claims.listing import NOMINAL, design_words, listed
 from bakeoff.claims.registry import BUILT_IN, claim_named, claim_names, claims_named
 from bakeoff.errors import ConfigError
 from tests.claims.test_rules import made
@@ -61,3 +61,12 @@ def test_claims_are_registered_and_come_with_packages(monkeypatch: pytest.Monkey
     assert "theirs" in claim_names()
     with pytest.raises(ConfigError, match=r"is no bakeoff.claims.Claim of that name"):
         claim_named("theirs")
+
+
+@pytest.mark.parametrize(
+    ("name", "trainings"),
+    [("scale_closes_gap", 2 * (4 + 6)), ("rate_of_lora_is_ten_times_full", 10 * 6)],
+)
+def test_a_design_says_how_many_trainings_it_takes(name: str, trainings: int) -> None:
+    text = design_words(claims_named((name,))[name], SIZES["full"])
+    assert f"some {trainings} trainings that see 2,048 rows each" in text

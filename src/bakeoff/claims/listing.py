@@ -44,9 +44,13 @@ def part_words(part: Part, size: Size) -> str:
         if part.tuned
         else "tests"
     )
+    trainings = len(part.entrants) * (size.seeds + (size.rates if part.tuned else 0))
+    # With fewer rows there are more epochs, so that all trainings see as many.
+    seen = size.train_rows * size.epochs
     return (
         f"trains {names} on {shown_whole(rows)} rows, {tried} {size.seeds} seeds of each on "
-        f"{shown_whole(size.test_rows)} rows"
+        f"{shown_whole(size.test_rows)} rows (some {counted(trainings, 'training', 'trainings')} "
+        f"that see {shown_whole(seen)} rows each)"
     )
 
 
