@@ -119,3 +119,31 @@ def test_the_input_that_a_prompt_takes_is_said() -> None:
     curve = claim_named("prompts_cost_length").curve({k: np.asarray(v) for k, v in values.items()})
     assert isinstance(curve, Curve)
     assert [point[1] for point in curve.points] == [120.0, 66.0]
+
+
+def test_that_validation_chose_no_worked_example_is_said() -> None:
+    claim = claim_named("soft_beats_discrete")
+    asked = {"prompts:few_shot": np.array([3.0, 3.0]), "prompts:zero_shot": np.array(3.0)}
+    assert "no worked example" in claim.says(asked)
+    assert not claim.says({**asked, "prompts:few_shot": np.array([3.0, 2.9])})
+    assert not claim.says({"prompts:few_shot": np.array([3.0, 3.0])})
+
+
+def test_losses_are_drawn_over_the_rates_that_were_tried() -> None:
+    claim = claim_named("rate_of_lora_is_ten_times_full")
+    values = {
+        **{
+            f"rates:{name}_{i}": np.array([2.0 + i, 3.0 + i])
+            for name in ("lora", "full")
+            for i in range(5)
+        },
+        **{
+            f"rates:{name}_{i}#rate": np.array(10.0**-i)
+            for name in ("lora", "full")
+            for i in range(5)
+        },
+    }
+    curves = claim.curve(values)
+    assert isinstance(curves, list) and len(curves) == 2
+    assert [label for label, _, _ in curves[0].points] == ["1", "0.1", "0.01", "0.001", "0.0001"]
+    assert [mean for _, mean, _ in curves[1].points] == [2.5, 3.5, 4.5, 5.5, 6.5]

@@ -10,6 +10,7 @@ from bakeoff.claims.contract import (
     BaseFacts,
     Claim,
     Contrast,
+    Curve,
     Floats,
     Noise,
     Part,
@@ -17,6 +18,7 @@ from bakeoff.claims.contract import (
     Size,
     Values,
 )
+from bakeoff.claims.curves import curve_over
 from bakeoff.claims.entrants import full, lora
 
 _DECADE = 0.5
@@ -73,6 +75,22 @@ def _statistic(values: Values) -> Mapping[str, Floats]:
     return {"decades": _best(values, "lora") - _best(values, "full") - 1.0}
 
 
+def _curves(values: Values) -> list[Curve]:
+    """Loss over the rates that were tried, of each."""
+    found = []
+    for name, words in (("lora", "LoRA of rank 16"), ("full", "full tuning")):
+        rates = {f"rates:{name}_{i}": f"rates:{name}_{i}#rate" for i in range(len(_STEPS))}
+        labels = {
+            loss: f"{float(np.mean(values[rate])):.3g}"
+            for loss, rate in rates.items()
+            if rate in values
+        }
+        title = f"test loss of {words}, nats per token"
+        if (curve := curve_over(values, labels, "learning rate", title)) is not None:
+            found.append(curve)
+    return found
+
+
 def _world(decades: float) -> dict[str, float]:
     made: dict[str, float] = {}
     for name, best in (("lora", -3.0 + decades), ("full", -3.0)):
@@ -105,6 +123,7 @@ CLAIM = Claim(
     ),
     statistic=_statistic,
     design=_design,
+    curve=_curves,
     only_a_bound=_only_a_bound,
     planted=Planted(
         supported=_world(1.0), contradicted=_world(0.25), noise=Noise(seed=0.003, row=0.08)

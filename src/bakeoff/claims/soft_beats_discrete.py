@@ -47,6 +47,14 @@ def _statistic(values: Values) -> Mapping[str, Floats]:
     return {"gain": _discrete(values) - values["prompts:soft"]}
 
 
+def _says(values: Values) -> str:
+    """Whether worked examples took part: validation may choose none."""
+    bare = values.get("prompts:zero_shot")
+    if bare is None or not np.all(values["prompts:few_shot"] == bare):
+        return ""
+    return "Validation chose no worked example, so that prompts with examples are the bare one."
+
+
 def _curve(values: Values) -> Curve | None:
     names = {f"rows_{n}:soft": f"soft, {n} rows" for n in _FEW}
     names |= {"prompts:soft": "soft, all rows", "prompts:few_shot": "worked examples"}
@@ -82,6 +90,7 @@ CLAIM = Claim(
     statistic=_statistic,
     design=_design,
     curve=_curve,
+    says=_says,
     figure_only=tuple(f"rows_{n}:soft" for n in _FEW),
     planted=Planted(
         supported=_world(2.4), contradicted=_world(3.1), noise=Noise(seed=0.005, row=0.5)
