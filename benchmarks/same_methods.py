@@ -57,18 +57,9 @@ def trained(folder: Path, repeat: int) -> Path:
     first = repeat * COPIES * SEEDS
     seeds = list(range(first, first + COPIES * SEEDS))
     settings = [part for text in (*SETTINGS, f"protocol.seeds={seeds}") for part in ("--set", text)]
+    one_process = ("--executor", "local")
     subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "bakeoff",
-            "run",
-            "--out",
-            str(folder),
-            "--executor",
-            "local",
-            *settings,
-        ],
+        [sys.executable, "-m", "bakeoff", "run", "--out", str(folder), *one_process, *settings],
         check=True,
         stdout=subprocess.DEVNULL,
     )

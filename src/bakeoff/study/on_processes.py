@@ -142,7 +142,7 @@ def is_narrow(base: Base) -> bool:
 
 
 def pays_in_processes(bench: Workbench, candidates: Sequence[Candidate]) -> bool:
-    """Whether a study would be over sooner in processes, as far as memory has room for them.
+    """Whether a study would be over sooner in processes, if memory has room for them.
 
     Args:
         bench: the study's. candidates: those that it begins with.
@@ -182,9 +182,9 @@ def main() -> None:
     """The life of one process."""
     keep_freed()  # as the command line does
 
-    # The driver logs a candidate's end, once it has accepted it.
     def opened_from(given: Mapping[str, Any]) -> Workshop:
         if given["log"] is not None:
+            # The driver logs a candidate's end, once it has accepted it.
             follow_log(Path(given["log"]), given["log_level"], leaving_out="_ended")
         register_again(given)
         settled = Settled(**given["settled"])
