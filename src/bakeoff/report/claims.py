@@ -1,4 +1,4 @@
-"""Which claims of the literature the figures touch, and how each is tested on the same base.
+"""Which claims of the literature the figures and tables touch, and how each is tested on the same base.
 
 Names and sentences are those of ``bakeoff claims``, which this floor does not import; a test holds
 them together. Everything is in the page itself, so that links work without a network and where
@@ -24,6 +24,7 @@ _PAGE: Final = "../../claims.html"
 TITLES: Final = {
     "scale_closes_gap": "The larger the base, the nearer a soft prompt comes to full tuning",
     "few_tokens_suffice": "A prompt of 5 or 20 tokens does what one of 100 does",
+    "prompts_resist_shift": "A soft prompt loses less than full tuning where the data shift",
     "soft_beats_discrete": "A soft prompt beats the best of eight written prompts and of "
     "prompts with examples",
     "full_rank_lora_is_full": "LoRA whose rank is the width reaches what full tuning reaches",
@@ -39,10 +40,13 @@ TITLES: Final = {
     "merged_lora_is_free": "LoRA merged into the weights costs no time and changes no output",
     "prompts_cost_length": "The room that a soft prompt takes from the input costs quality",
     "variants_tie_when_tuned": "LoRA's variants reach the same when each has its own learning rate",
+    "tuning_forgets": "LoRA forgets less than full tuning, for what it learns",
 }
 
 _OUTCOME: Final = ("tradeoff", "quality", "rows")
 """Groups of figures that show what methods reach."""
+OTHER_SETS: Final = "also"
+"""The page's section of other test sets, whose tables touch claims as figures do."""
 _Methods = Sequence[MethodRecord]
 
 
@@ -77,10 +81,11 @@ def _are_variants(methods: _Methods) -> bool:
     return _kinds("lora", "dora")(methods) or any(_several("lora", one)(methods) for one in own)
 
 
-# By claim: the groups or names of figures, and what the study's methods must be.
+# By claim: the groups or names of figures, or that section, and what the study's methods must be.
 _TOUCHES: Final[Mapping[str, tuple[tuple[str, ...], Callable[[_Methods], bool]]]] = {
     "scale_closes_gap": (_OUTCOME, _kinds("soft_prompt", "full")),
     "few_tokens_suffice": (_OUTCOME, _several("soft_prompt", "prompt_length")),
+    "prompts_resist_shift": ((OTHER_SETS,), _kinds("soft_prompt", "full")),
     "soft_beats_discrete": (_OUTCOME, _kinds("soft_prompt")),
     "full_rank_lora_is_full": (_OUTCOME, _kinds("lora", "full")),
     "prefix_is_not_monotone": (_OUTCOME, _several("prefix", "prefix_length")),
@@ -92,29 +97,29 @@ _TOUCHES: Final[Mapping[str, tuple[tuple[str, ...], Callable[[_Methods], bool]]]
     "adapters_cost_latency": (("latency",), _kinds("bottleneck")),
     "merged_lora_is_free": (("latency",), _kinds("lora")),
     "prompts_cost_length": (("latency", "peak_memory"), _kinds("soft_prompt")),
+    "tuning_forgets": ((OTHER_SETS,), _kinds("lora", "full")),
 }
 
 
-def claims_by_figure(results: Results, figures: Sequence[Figure]) -> dict[str, list[str]]:
-    """The names of the claims that each figure touches, by the figure's name."""
+def claims_by_place(results: Results, figures: Sequence[Figure]) -> dict[str, list[str]]:
+    """The names of the claims that each figure touches, by its name, and ``OTHER_SETS``."""
     methods = list(results.methods.values())
     touched = {name: places for name, (places, is_met) in _TOUCHES.items() if is_met(methods)}
     if "few_shot" not in results.baselines:
         touched.pop("soft_beats_discrete", None)
+    places_of = {figure.name: {figure.group, figure.name} for figure in figures}
+    if results.also_test:
+        places_of[OTHER_SETS] = {OTHER_SETS}
     found = {
-        figure.name: [
-            name
-            for name, places in touched.items()
-            if figure.group in places or figure.name in places
-        ]
-        for figure in figures
+        place: [name for name, places in touched.items() if names.intersection(places)]
+        for place, names in places_of.items()
     }
     return {name: claims for name, claims in found.items() if claims}
 
 
-def touched_claims(run: Run, by_figure: Mapping[str, Sequence[str]]) -> list[TouchedClaim]:
-    """What the page says of each claim that any of its figures touches."""
-    named = {claim for claims in by_figure.values() for claim in claims}
+def touched_claims(run: Run, by_place: Mapping[str, Sequence[str]]) -> list[TouchedClaim]:
+    """What the page says of each claim that any of its figures or tables touches."""
+    named = {claim for claims in by_place.values() for claim in claims}
     tested = _tested_beside(run)
     arguments = _arguments(run.results)
     return [

@@ -16,7 +16,7 @@ from bakeoff.page.frame import frame, make_environment
 from bakeoff.page.palette import BASELINE_LOOK, looks
 from bakeoff.report.also import also_tables
 from bakeoff.report.answer import Answer
-from bakeoff.report.claims import claims_by_figure, touched_claims
+from bakeoff.report.claims import OTHER_SETS, claims_by_place, touched_claims
 from bakeoff.report.confusion import confusion_tables
 from bakeoff.report.data import LENGTH_HEADS, length_advice, length_rows, overlap_facts
 from bakeoff.report.deploying import deployments
@@ -74,7 +74,7 @@ def build_page(
     """
     results = run.results
     by_name = {row.name: row for row in rows}
-    claims_of = claims_by_figure(results, figures)
+    claims_of = claims_by_place(results, figures)
     return (
         make_environment()
         .get_template("report.html.j2")
@@ -111,6 +111,7 @@ def build_page(
             curve_lead=CURVE_LEAD,
             curve_figures=[figure for figure in figures if figure.group == CURVE_GROUP],
             claims_of=claims_of,
+            claims_of_other_sets=claims_of.get(OTHER_SETS, ()),
             claims=touched_claims(run, claims_of),
             output_word=results.task.output_word,
             candidates=results.candidates,
