@@ -1,4 +1,4 @@
-"""Which claims of the literature the figures and tables touch, and how each is tested on the same base.
+"""Which claims of the literature figures and tables touch, and how each is tested on this base.
 
 Names and sentences are those of ``bakeoff claims``, which this floor does not import; a test holds
 them together. Everything is in the page itself, so that links work without a network and where

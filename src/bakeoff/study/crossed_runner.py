@@ -20,6 +20,7 @@ from bakeoff.study.cells import TEST, OpenedCell, check_cells, deciding_metric, 
 from bakeoff.study.crossing import PER_TOKEN
 from bakeoff.study.environment import versions
 from bakeoff.study.growing import outline_of
+from bakeoff.study.introducing import print_note
 from bakeoff.study.joined_answers import judge_cells
 from bakeoff.study.joined_judging import JudgedCells
 from bakeoff.study.joined_scores import folder_of, shared_rows
@@ -273,4 +274,4 @@ class CrossedRunner:
 
     def _note(self, note: str) -> None:
         _log.warning("%s", note)
-        self.console.print(f"  [yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
+        print_note(note, self.console)

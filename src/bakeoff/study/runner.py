@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.markup import escape
 
 from bakeoff.base.meta_model import model_bytes
 from bakeoff.base.on_rows import check_base
@@ -36,15 +35,11 @@ from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
-from bakeoff.formatting import shown_seconds
 from bakeoff.measure import forecasts
-from bakeoff.measure.fit import needs_of
-from bakeoff.measure.time_estimate import least_training_seconds
-from bakeoff.measure.traced import Predictor
 from bakeoff.memory import resident_bytes
 from bakeoff.ranks import ranks
 from bakeoff.runs.events import EventLog
-from bakeoff.runs.folder import SEARCH_FILE, RunFolder
+from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.hashes import HASHES_FILE
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
@@ -52,15 +47,13 @@ from bakeoff.runs.reserve import Reserve
 from bakeoff.runs.workers import workers_in_words, workers_of
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.continuing import go_on
-from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.environment import now, provenance_of, versions
-from bakeoff.study.judged_notes import has_new_votes, judge_plan
-from bakeoff.study.lengths import lengths_of, print_lengths
-from bakeoff.study.notes import unused_settings
+from bakeoff.study.introducing import introduce, print_note, warn_of_budget
+from bakeoff.study.judged_notes import has_new_votes
 from bakeoff.study.on_processes import OnProcesses, is_narrow
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
-from bakeoff.study.protocol_notes import protocol_notes
 from bakeoff.study.results import build_results
+from bakeoff.study.search_storage import open_storage
 from bakeoff.study.settling import as_it_runs, as_processes
 from bakeoff.study.snapshots import Snapshots
 from bakeoff.study.stages import ElsewherePlan, Stages, clock_of, timed
@@ -200,7 +193,7 @@ class Runner:
         self.stop.keep(sum(self.after_training))
         with timed(wall, "load"):
             bench = open_workbench(self.study, self.device)
-        self._introduce(bench)
+        introduce(self.study, bench, self.console, judges=self.judges)
         try_metrics(bench)
         first = torch.from_numpy(np.asarray(bench.data.splits["train"].tokens[0], dtype=np.int64))
         check_base(bench.base, first, "the first training row")
@@ -223,7 +216,7 @@ class Runner:
             )
         at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
         if (left := self.stop.seconds_left) is not None:
-            self._warn_of_budget(bench, schedule, left)
+            warn_of_budget(bench, schedule, left, self.console)
         # Before the folder becomes this study's: other inputs or a torn log refuse the call.
         if self.elsewhere is not None:
             self.elsewhere.check(bench.fingerprints())
@@ -264,12 +257,17 @@ class Runner:
             with ProgressView(self.console, epochs=epochs, study=clock) as view:
                 for note in self.notes:
                     archive.keep_note(note)
-                for note in (*checkpoints.notes, *forget_torn(self.folder.path), *mixed):
+
+                def keep_and_show(note: str) -> None:
                     archive.keep_note(note)
                     view.on_note(note)
+
+                for note in (*checkpoints.notes, *forget_torn(self.folder.path), *mixed):
+                    keep_and_show(note)
                 self._recall(schedule, recall, view, start)
                 if self.study.options.search is not None:
-                    storage = self._open_storage(schedule, archive, view)
+                    name = self.study.options.name
+                    storage = open_storage(self.folder, schedule, name, keep_and_show)
                 # Only now is it known which candidates the test set is for.
                 recall.parts()
                 go_on(bench, schedule, archive, checkpoints, view)
@@ -324,7 +322,7 @@ class Runner:
 
     def _note(self, note: str) -> None:
         _log.warning("%s", note)
-        self.console.print(f"  [yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
+        print_note(note, self.console)
 
     def _trackers(self, bench: Workbench, archive: Archive) -> Following:
         return Following(
@@ -357,43 +355,6 @@ class Runner:
             if candidate.state is RunState.FAILED and candidate in tried_again:
                 candidate.start_again()
 
-    def _open_storage(
-        self, schedule: StudySchedule, archive: Archive, view: ProgressView
-    ) -> SearchStorage:
-        """Opens the search's storage and writes what is known already."""
-        # Heavy, and of no use without a search.
-        from bakeoff.search.storage import SearchStorage, UnreadableError
-
-        search = schedule.search
-        assert search is not None
-        path = (self.folder.path / SEARCH_FILE).resolve()
-        name, run_id = self.study.options.name, self.folder.run_id
-        elsewhere = search.storage if ranks().is_first else None
-
-        def opened() -> SearchStorage:
-            return SearchStorage(
-                elsewhere or f"sqlite:///{path}",
-                name if elsewhere is None else f"{name}-{run_id[:8]}",
-                run_id,
-                {m.name: m.settings for m in schedule.methods.values()},
-            )
-
-        try:
-            storage = opened()
-        except UnreadableError as error:
-            if elsewhere is not None:
-                raise
-            # All of it can be written again from what the run keeps.
-            path.replace(path.with_name(f"{path.name}.broken"))
-            note = (
-                f"{error.place} could not be read as a database; it was put aside and written again"
-            )
-            archive.keep_note(note)
-            view.on_note(note)
-            storage = opened()
-        storage.begin(record for m in schedule.methods.values() for record in m.records)
-        return storage
-
     def _write(
         self,
         bench: Workbench,
@@ -408,51 +369,8 @@ class Runner:
         self.folder.write_results(results)
         return results
 
-    def _warn_of_budget(self, bench: Workbench, schedule: StudySchedule, left: float) -> None:
-        """Says so where even the bare arithmetic of all epochs outlasts the time budget."""
-        least = least_training_seconds(bench, schedule, needs_of(bench, Predictor(bench), schedule))
-        if least > left:
-            self.console.print(
-                f"  [yellow]note[/] training takes at least {shown_seconds(least)} here, and the "
-                f"budget leaves {shown_seconds(left)}; the run will save, report what is there, "
-                "and can be taken up again",
-                highlight=False,
-                soft_wrap=True,
-            )
-
     def _processes_before(self, bench: Workbench) -> bool | None:
         before = self.folder.in_processes_before()
         if before is None and self.folder.has_begun:
             return False
         return self.others_processes if before is None and is_narrow(bench.base) else before
-
-    def _introduce(self, bench: Workbench) -> None:
-        options, base = self.study.options, bench.base
-        sizes = ", ".join(
-            f"{len(bench.data.splits[split])} {split}" for split in ("train", "validation", "test")
-        ) + "".join(f", {len(found.data)} {name}" for name, found in bench.also.items())
-        self.console.print(
-            f"[bold]{options.name}[/]: {escape(base.source.description)}; {base.device.type}, "
-            f"{str(base.compute_dtype).removeprefix('torch.')}; {sizes}",
-            highlight=False,
-            soft_wrap=True,
-        )
-        if (lengths := lengths_of(bench.data, bench.task.max_length)) is not None:
-            print_lengths(lengths, self.console)
-        for caution in bench.data.cautions:
-            self.console.print(
-                f"  [bold yellow]warning[/] {escape(caution)}", highlight=False, soft_wrap=True
-            )
-        also = [warning for found in bench.also.values() for warning in found.warnings]
-        said = [*sizes_left_out(self.study, bench), *protocol_notes(bench)]
-        seeds = len(bench.protocol.seed_list)
-        elsewhere = sum(len(entrant.runs) for entrant in bench.entrants)
-        said += judge_plan(
-            options.judge if self.judges else None,
-            rows=len(bench.data.splits["test"]),
-            runs=seeds * len(bench.entries) + elsewhere + len(bench.baselines),
-        )
-        for warning in [*bench.data.warnings, *also, *said, *unused_settings(self.study)]:
-            self.console.print(
-                f"  [yellow]note[/] {escape(warning)}", highlight=False, soft_wrap=True
-            )
