@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from bakeoff.claims.contract import SIZES, Values
+from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.listing import NOMINAL
 from bakeoff.claims.page import build_page
 from bakeoff.claims.planning import ClaimData
 from bakeoff.claims.registry import claims_named
-from bakeoff.claims.rules import Evidence, judge_family
+from bakeoff.claims.rules import judge_family
 from bakeoff.claims.running import curves_of
 from bakeoff.claims.suite import Failures, Found, Suite
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from bakeoff.claims.contract import SIZES, Claim, Contrast, Noise, Planted
+from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.registry import BUILT_IN, claim_named
-from bakeoff.claims.rules import Evidence, Verdict, judge_family
+from bakeoff.claims.rules import Verdict, judge_family
 from bakeoff.claims.simulation import simulate, smallest_effect, wrong_on_the_edge
 
 FULL = SIZES["full"]

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from bakeoff.claims.contract import SIZES, Curve
+from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.listing import NOMINAL
 from bakeoff.claims.registry import BUILT_IN, claim_named
-from bakeoff.claims.rules import Evidence, Finding, judge_family
+from bakeoff.claims.rules import Finding, judge_family
 
 AROUND = np.array([-0.002, -0.001, 0.0, 0.001, 0.002])
 

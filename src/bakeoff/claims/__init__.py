@@ -14,8 +14,9 @@ from bakeoff.claims.contract import (
     Size,
     Values,
 )
+from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.registry import claim_named, claim_names, claims_named, register_claim
-from bakeoff.claims.rules import Evidence, Finding, Verdict, judge_family
+from bakeoff.claims.rules import Finding, Verdict, judge_family
 
 __all__ = [
     "BaseFacts",

@@ -9,10 +9,11 @@ import numpy as np
 
 from bakeoff.claims.completeness import GOES_ON, Lack, lack_of
 from bakeoff.claims.contract import Claim
+from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.measured import try_to_measure
 from bakeoff.claims.planning import PlannedStudy
 from bakeoff.claims.reading import Source, measured_together
-from bakeoff.claims.rules import Evidence, judge_family
+from bakeoff.claims.rules import judge_family
 from bakeoff.claims.suite import BUDGET_ENDED, Failures, Suite
 from bakeoff.errors import BakeoffError
 

@@ -7,7 +7,8 @@ from typing import Final
 import numpy as np
 
 from bakeoff.claims.contract import Claim, Curve
-from bakeoff.claims.rules import Estimate, Finding, Verdict
+from bakeoff.claims.estimates import Estimate
+from bakeoff.claims.rules import Finding, Verdict
 from bakeoff.page import charts
 from bakeoff.page.charts import Point
 from bakeoff.page.figure import Figure

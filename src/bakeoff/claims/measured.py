@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.measuring import Context
 from bakeoff.claims.planning import PlannedStudy
-from bakeoff.claims.rules import Evidence
 from bakeoff.claims.suite import BUDGET_ENDED, Failures, Suite
 from bakeoff.errors import BaseModelError
 from bakeoff.files import write_bytes

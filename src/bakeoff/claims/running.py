@@ -13,10 +13,11 @@ from typing import Any
 
 from bakeoff.claims.completeness import is_whole
 from bakeoff.claims.contract import Curve
+from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.evidence import evidence_lacking, evidence_of, lack_of_claim
 from bakeoff.claims.measured import try_to_measure
 from bakeoff.claims.planning import PlannedStudy, plan_studies, why_untestable
-from bakeoff.claims.rules import Evidence, Finding, judge_family
+from bakeoff.claims.rules import Finding, judge_family
 from bakeoff.claims.spent import seconds_spent, spend, weights_of
 from bakeoff.claims.suite import Failures, Found, Suite, note_claims
 from bakeoff.errors import BakeoffError

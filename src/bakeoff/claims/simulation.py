@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from bakeoff.claims.contract import Claim, Contrast, Floats, Noise, Planted, Size
-from bakeoff.claims.rules import Evidence, Verdict, estimate, judge_family, strictest_step
+from bakeoff.claims.estimates import Evidence, estimate
+from bakeoff.claims.rules import Verdict, judge_family, strictest_step
 
 BLOCKS = 20
 """Of test rows, left out one at a time."""

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from bakeoff.claims.contract import BaseFacts, Claim, Curve, Size
+from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.planning import ClaimData, PlannedStudy
 from bakeoff.claims.registry import claim_names
-from bakeoff.claims.rules import Evidence, Finding
+from bakeoff.claims.rules import Finding
 from bakeoff.errors import BakeoffError
 from bakeoff.files import write_bytes
 from bakeoff.runs.folder import CLAIMS_NOTE
