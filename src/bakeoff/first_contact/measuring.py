@@ -18,7 +18,8 @@ from bakeoff.files import cache_folder
 from bakeoff.metrics.contract import Ask
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.conversation.chat_rendering import template_for
-from bakeoff.tasks.preparation.prepare import prepare, unread_warning
+from bakeoff.tasks.preparation.prepare import prepare
+from bakeoff.tasks.preparation.warnings import unread_warning
 from bakeoff.tasks.registry import read_task, task_type
 from bakeoff.types import SPLITS
 

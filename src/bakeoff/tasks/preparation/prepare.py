@@ -22,16 +22,15 @@ from bakeoff.data.ragged import Ragged, Texts
 from bakeoff.data.readers import Record
 from bakeoff.data.rows import Rows, take_rows
 from bakeoff.data.sources import Source, notes_of, open_source
-from bakeoff.data.taskdata import ChoiceSet, SplitData, TaskData, from_cache, to_cache
-from bakeoff.errors import DataError
-from bakeoff.formatting import counted, shown_whole
-from bakeoff.metrics.contract import Ask
+from bakeoff.data.taskdata import SplitData, TaskData, from_cache, to_cache
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.conversation.chat_rendering import InChat, note_on, plain_of, template_for
-from bakeoff.tasks.preparation.checks import check_beginnings, check_choices, check_fit, check_input
+from bakeoff.tasks.preparation.checks import check_fit, check_input
+from bakeoff.tasks.preparation.choices import Choices, choices_of
 from bakeoff.tasks.preparation.examined import benchmark_named, examine
 from bakeoff.tasks.preparation.known import all_columns, known_beforehand
 from bakeoff.tasks.preparation.known import with_found as with_found
+from bakeoff.tasks.preparation.warnings import warnings_of
 from bakeoff.tasks.texts import group_of
 from bakeoff.types import SPLITS, Split
 
@@ -40,8 +39,6 @@ _FEWEST_OF_INPUT: Final = 16
 """Tokens of the input that have room beside the longest answer, at least."""
 _STEP: Final = 16
 """Lengths are multiples of it, as the widths of batches are."""
-_BAD = -2
-"""In place of a set of choices that the model cannot choose from."""
 
 
 def prepare(
@@ -186,7 +183,7 @@ class Preparation:
             found=found,
             overlap=examined.overlap,
             warnings=[
-                *_warnings(self._task, splits),
+                *warnings_of(self._task, splits),
                 *examined.warnings,
                 *self._task.warnings(train.examples),
             ],
@@ -262,7 +259,7 @@ def _split_data(task: Task, layout: Layout, rows: Rows) -> SplitData:
     ]
     check_fit(task, rows, laid, prompts, kept)
     fit = set(kept)
-    found = _choices(task, layout, rows, laid, kept)
+    found = choices_of(task, layout, rows, laid, kept)
     pieces = {i: windows(laid[i], task.max_length) for i in found.kept}
     counts = [len(of_row) for of_row in pieces.values()]
     kept = [i for i in found.kept for _ in pieces[i]]
@@ -324,7 +321,7 @@ def _lengths(laid: Sequence[Laid], prompts: Sequence[LaidPrompt], answer: int) -
 
 
 def _why_left(
-    task: Task, rows: Rows, laid: list[Laid], fit: set[int], found: _Choices
+    task: Task, rows: Rows, laid: list[Laid], fit: set[int], found: Choices
 ) -> str | None:
     """Why the first row that was read and could not be used is left out."""
     for index, row in enumerate(laid):
@@ -340,140 +337,3 @@ def _plain(record: Record) -> dict[str, Any]:
     """A row as JSON holds it: dates and the like become text."""
     found: dict[str, Any] = json.loads(json.dumps(dict(record.values), default=str))
     return found
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Choices:
-    """What rows choose from.
-
-    Attributes:
-        kept: [rows] indices of those that stay. gold, chosen: as ``SplitData.gold`` and
-            ``choice_set``, of these. sets: the different sets. why_bad: what is wrong with the
-            choices of one that does not.
-    """
-
-    kept: list[int]
-    gold: NDArray[np.int64]
-    chosen: NDArray[np.int64]
-    sets: tuple[ChoiceSet, ...]
-    why_bad: str | None
-
-
-def _choices(task: Task, layout: Layout, rows: Rows, laid: list[Laid], kept: list[int]) -> _Choices:
-    """The choices of the rows that are kept, as tokens; rows with bad ones of their own go.
-
-    Raises:
-        DataError: choices that the model cannot choose from, where rows may not be skipped or all
-            rows share them.
-    """
-    examples = [laid[index].example for index in kept]
-    tokens = layout.choices([e.prompt for e in examples], [e.choices for e in examples])
-    places: dict[int, int] = {}
-    sets: list[ChoiceSet] = []
-    stay, chosen = [], []
-    may_skip = task.options.on_bad_row == "skip" and not task.labels
-    last: DataError | None = None
-    for index, example, ids in zip(kept, examples, tokens, strict=True):
-        # Equal choices of equal tokens are one object.
-        if example.choices and id(ids) not in places:
-            answers = tuple(map(task.answer_shown, example.choices))
-            found = ChoiceSet(texts=example.choices, answers=answers, tokens=ids)
-            what = f"{_place(rows, index)}: the {task.output_word}"
-            places[id(ids)] = len(sets)
-            try:
-                check_choices(found, what, task.options.max_target_tokens)
-                sets.append(found)
-            except DataError as error:
-                if not may_skip:
-                    raise
-                places[id(ids)] = _BAD
-                last = error
-        place = places[id(ids)] if example.choices else -1
-        if place != _BAD:
-            stay.append(index)
-            chosen.append(place)
-    if last is not None and not stay:
-        raise last
-    if task.labels and Ask.CHOICE in task.asks:
-        for found in sets:
-            check_beginnings(found, f"task.source: {rows.place}: the {task.output_word}")
-    gold = [laid[index].example.gold for index in stay]
-    return _Choices(
-        kept=stay,
-        gold=np.array([-1 if g is None else g for g in gold], dtype=np.int64),
-        chosen=np.array(chosen, dtype=np.int64),
-        sets=tuple(sets),
-        why_bad=None if last is None else str(last).removeprefix("task.source: ").rstrip("."),
-    )
-
-
-def _place(rows: Rows, index: int) -> str:
-    return f"task.source: {rows.records[index].name} of {rows.place}"
-
-
-def _num_joined(part: SplitData) -> int:
-    """Rows that learn their right choice in other tokens than it is asked for in."""
-    count = 0
-    for i, (gold, chosen) in enumerate(zip(part.gold, part.choice_set, strict=True)):
-        if gold < 0 or part.targets[i] != part.choice_sets[chosen].texts[gold]:
-            continue
-        asked = part.choice_sets[chosen].tokens[gold]
-        mask = part.is_target[part.tokens.offsets[i] : part.tokens.offsets[i + 1]]
-        count += not np.array_equal(part.tokens[i][mask][: len(asked)], asked)
-    return count
-
-
-def because(part: SplitData) -> str:
-    """How a sentence on rows that were left out ends: with what is wrong with them."""
-    return f"; {part.skipped_why}." if part.skipped_why else "."
-
-
-def unread_warning(split: Split, part: SplitData, max_length: int) -> str | None:
-    """Says so where rows of a split were not read to their end; None where all were."""
-    if part.at_least is None:
-        return None
-    return (
-        counted(part.rows_at_least, f"row of {split} is", f"rows of {split} are")
-        + f" so much longer than task.max_length ({max_length}) that only as much as "
-        "is used was read; lengths and tokens of such rows are counted as at least "
-        f"{shown_whole(part.at_least)}."
-    )
-
-
-def _warnings(task: Task, splits: dict[Split, SplitData]) -> list[str]:
-    warnings = []
-    for split, part in splits.items():
-        asked = task.options.examples.of(split)
-        _, pieces = np.unique(part.rows, return_counts=True)
-        if asked is not None and len(pieces) < asked:
-            warnings.append(
-                f"task.examples.{split} asks for {asked} rows; of those that there are, "
-                + counted(len(pieces), "is usable.", "are usable.")
-            )
-        if parted := int((pieces > 1).sum()):
-            warnings.append(
-                counted(parted, f"row of {split} has", f"rows of {split} have")
-                + f" a {task.output_word} that is longer than task.max_length "
-                f"({task.max_length}) and is taken in "
-                f"{int(pieces[pieces > 1].sum())} pieces, each of which sees at most so many "
-                "tokens."
-            )
-        if (unread := unread_warning(split, part, task.max_length)) is not None:
-            warnings.append(unread)
-        if part.rows_skipped:
-            warnings.append(
-                counted(
-                    part.rows_skipped,
-                    f"bad row of {split} was left out",
-                    f"bad rows of {split} were left out",
-                )
-                + because(part)
-            )
-        if joined := _num_joined(part):
-            warnings.append(
-                f"In {counted(joined, 'row', 'rows')} of {split} a token holds the end of the "
-                f"prompt and the start of the {task.output_word}, so what is learnt there is not "
-                "what is compared at the test. Let task.template have a space or a line end "
-                "between them."
-            )
-    return warnings

@@ -25,13 +25,8 @@ from bakeoff.tasks.conversation.chat_rendering import CHAT, note_on, template_fo
 from bakeoff.tasks.preparation.checks import check_input
 from bakeoff.tasks.preparation.examined import benchmark_caution, benchmark_named, order_caution
 from bakeoff.tasks.preparation.known import all_columns, known_beforehand, with_found
-from bakeoff.tasks.preparation.prepare import (
-    MAX_LENGTH,
-    Preparation,
-    because,
-    cached,
-    longest_of,
-)
+from bakeoff.tasks.preparation.prepare import MAX_LENGTH, Preparation, cached, longest_of
+from bakeoff.tasks.preparation.warnings import because
 from bakeoff.types import Split
 
 _TEST: Final[Split] = "test"
