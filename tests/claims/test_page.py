@@ -64,6 +64,7 @@ def page(out: Path, **studies: list[str]) -> str:
         evidence=evidence,
         seconds={SCALE: 1.0, FORGETS: 3600.0},
         studies=studies,
+        planned={SCALE: None, FORGETS: 0.04},
         curves={
             name: curves_of(suite, name, one, findings[name], Failures())
             for name, one in evidence.items()
@@ -85,6 +86,7 @@ def test_the_measured_smallest_effect_comes_before_the_planned_one(tmp_path: Pat
     part = text[text.index(f'<h3 id="{FORGETS}"') :]
     assert part.index("by what was measured here") < part.index("<b>Planned</b>")
     assert "assumed before anything was measured" in part
+    assert "what, is not known" in text[: text.index(f'<h3 id="{FORGETS}"')]
 
 
 def test_notes_and_what_is_short_of_the_margin_are_shown(tmp_path: Path) -> None:

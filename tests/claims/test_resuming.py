@@ -173,8 +173,7 @@ def test_seconds_are_of_all_calls_and_of_what_was_trained(
 
     both: Any = replace(suite_of((FULL_RANK, LOW_RANK), tmp_path, data, study), run_study=run_study)
     monkeypatch.setattr(measured, "_measured", lambda *_: ({"update_rank": np.full(5, 0.5)}, 0.0))
-    with pytest.raises(KeyboardInterrupt):
-        run_suite(both)
+    assert run_suite(both).failures.stopped is not None
     found = run_suite(both)
     assert sum(found.seconds.values()) == pytest.approx(60.0)
     # Full tuning is of both claims, and took nine times what the LoRAs did. One LoRA is at rank 32.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from rich.console import Console
 from bakeoff.api.claims import _given_data, _made_data, run_claims
 from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
+from bakeoff.base.wire_bases.shapes import member_folder
 from bakeoff.claims import running
 from bakeoff.claims import suite as suite_module
 from bakeoff.claims.bases import facts_of
@@ -100,7 +102,7 @@ def test_labels_are_learnt_where_there_are_some(data: Any) -> None:
 def test_labels_of_given_data_are_those_of_its_training_rows(tmp_path: Path) -> None:
     rows = [{"text": f"word {i} of a text", "label": ("spam", "ham")[i % 2]} for i in range(200)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = _given_data(str(tmp_path / "rows.jsonl"), "tiny")
+    found = _given_data(str(tmp_path / "rows.jsonl"), "tiny", tmp_path / "out")
     assert found.labelled is not None and found.labelled[1] == (" ham", " spam")
     assert found.task["kind"] == "classify"
 
@@ -119,7 +121,10 @@ def test_loraplus_has_a_grid_around_a_rate_below_that_of_lora() -> None:
 def test_what_cannot_be_tested_says_what_it_takes(data: Any) -> None:
     scale = claims_named(("scale_closes_gap",))["scale_closes_gap"]
     assert "at least three" in why_untestable(scale, [NOMINAL], NOMINAL, FULL, data)
-    assert not why_untestable(scale, [NOMINAL] * 3, NOMINAL, FULL, data)
+    same = [replace(NOMINAL, reference=name) for name in ("a", "b", "c")]
+    assert "three sizes" in why_untestable(scale, same, NOMINAL, FULL, data)
+    family = [replace(one, parameters=10**i) for i, one in enumerate(same, 5)]
+    assert not why_untestable(scale, family, NOMINAL, FULL, data)
     shift = claims_named(("prompts_resist_shift",))["prompts_resist_shift"]
     own = replace(data, desks=None)
     assert "without --data" in why_untestable(shift, [NOMINAL], NOMINAL, FULL, own)
@@ -127,11 +132,25 @@ def test_what_cannot_be_tested_says_what_it_takes(data: Any) -> None:
 
 @pytest.mark.parametrize(
     ("base", "is_known"),
-    [("tiny", True), ("wire-0.3m", True), ("made/wire-3.5m", True), ("smollm2-135m", False)],
+    [
+        ("tiny", True),
+        ("wire-0.3m", True),
+        ("made", True),
+        ("other/tiny", False),
+        ("someone/tiny", False),
+        ("smollm2-135m", False),
+    ],
 )
 def test_what_a_base_forgets_is_measured_on_text_that_it_was_trained_on(
-    base: str, is_known: bool, data: Any
+    base: str, is_known: bool, data: Any, place: Path
 ) -> None:
+    # A folder is one of the family by its card, not by what it is called.
+    (place / "made").mkdir()
+    shipped = member_folder("wire-0.3m", place)
+    assert shipped is not None
+    shutil.copy(shipped / "README.md", place / "made")
+    (place / "other" / "tiny").mkdir(parents=True)
+    (place / "other" / "tiny" / "README.md").write_text("# tiny\n\nAnother one.\n")
     forgets = claims_named(("tuning_forgets",))["tuning_forgets"]
     main = replace(NOMINAL, reference=base)
     why = why_untestable(forgets, [main], main, FULL, data)

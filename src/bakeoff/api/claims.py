@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bakeoff.api.running import RunSettings, StoppedEarly, execute
-from bakeoff.api.starting import init
+from bakeoff.api.starting import data_of, init
 from bakeoff.api.study import Study
-from bakeoff.claims.contract import SIZES, Size
+from bakeoff.base.precision import choose_device
+from bakeoff.claims.contract import SIZES, BaseFacts, Size
 from bakeoff.claims.planning import ClaimData
-from bakeoff.claims.registry import claim_named, claims_named
+from bakeoff.claims.registry import all_claims, claims_named
 from bakeoff.claims.running import run_suite
 from bakeoff.claims.suite import Suite, noted_claims
 from bakeoff.claims.writing import as_mapping
 from bakeoff.config import from_mapping
-from bakeoff.data.sources import open_source
+from bakeoff.data.given import GivenRows
+from bakeoff.data.sources import Source, open_source
+from bakeoff.data.sources.tables import WholePart
 from bakeoff.data.wire import DESKS, WireExample, generate, generate_fact_sheets
 from bakeoff.errors import ConfigError
-from bakeoff.execution.stopping import BudgetSpent
+from bakeoff.execution.stopping import BudgetSpent, StopSignals
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.formatting import seconds_of
 from bakeoff.runs.reading import read_json
@@ -72,6 +76,7 @@ _DESKS: Final = {
 }
 """The subjects of the made articles as class labels."""
 _MOST_LABELS: Final = 1000
+_MOST_ROWS: Final = max(size.train_rows for size in SIZES.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +106,7 @@ def run_claims(
     device: str = "auto",
     executor: str | None = None,
     budget: str | None = None,
+    mix_versions: bool = False,
     out: str | Path = "runs/claims",
     console: Console | None = None,
 ) -> ClaimResults:
@@ -114,17 +120,19 @@ def run_claims(
         quick: small designs, on ``tiny``.
         base: that claims not about scale are tested on; ``tiny`` without, or the first of
             ``bases``. bases: of one family, for claims about scale.
-        data: a file or a folder of rows; made articles without.
+        data: as of ``bakeoff init``: a file or a folder of rows, ``-``; made articles without.
         device: ``auto``, ``cpu`` or ``cuda``. budget: ``2h``, ``90m``.
         executor: where the studies' jobs run, as of ``ExecutionOptions``; None as ``auto`` has it.
+        mix_versions: goes on with what other versions of the libraries kept.
         out: the folder for ``claims.json``, ``claims.html``, and the studies.
         console: where progress is shown; None shows none.
 
     Raises:
         BakeoffError: for bad input.
-        KeyboardInterrupt: after what the current study has is saved.
+        KeyboardInterrupt: after what there is was saved and reported.
     """
     from rich.console import Console as RichConsole
+    from rich.markup import escape
 
     from bakeoff.claims.bases import facts_of
     from bakeoff.claims.page import build_page
@@ -133,22 +141,31 @@ def run_claims(
     most = None if budget is None else seconds_of(budget)
     if executor is not None:  # a wrong name is no failure of a study
         from_mapping(ExecutionOptions, {"executor": executor}, path="execution")
-    asked = claims_named(names, quick=quick)
     shown = console or RichConsole(stderr=True, quiet=True)
+
+    def note(text: str) -> None:
+        shown.print(f"[bold]claims[/]: {escape(text)}", highlight=False, soft_wrap=True)
+
+    asked = claims_named(names, quick=quick, left_out=note)
+    resolved = str(choose_device(device))
     place, size = Path(out), SIZES["quick" if quick else "full"]
     earlier = _earlier(place)
     known = None if earlier is None else earlier.get("base")
     main = base or known or (bases[0] if bases else DEFAULT_BASE)
-    design = {
+    design: dict[str, Any] = {
         **{"size": size.name, "numbers": json.loads(json.dumps(asdict(size)))},
         **{"base": main, "bases": list(bases or ()), "data": _place_of(data)},
     }
     if earlier is not None:
         design = _joined_design(place, earlier, design)
-        bases = design["bases"]
+    facts = {one: facts_of(one) for one in dict.fromkeys((*design["bases"], main))}
+    _check_family([facts[one] for one in design["bases"]])
+    design["fingerprints"] = _checked_fingerprints(place, earlier, facts)
     # Those that are there first, so that studies grow at their end.
-    claims = {name: claim_named(name) for name in (*noted_claims(place), *asked)}
-    facts = sorted(map(facts_of, dict.fromkeys((*(bases or ()), main))), key=lambda f: f.parameters)
+    claims = {**all_claims(noted_claims(place), note), **asked}
+    learnt = _made_data(place, size) if data is None else _given_data(data, main, place)
+    facts = {name: _beside_rows(one, learnt) for name, one in facts.items()}
+    family = [facts[one] for one in design["bases"] or (main,)]
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
         # No claim asks what its entrants cost.
@@ -159,6 +176,7 @@ def run_claims(
             costs=False,
             shapes=False,
             execution={} if executor is None else {"executor": executor},
+            mix_versions=mix_versions,
         )
         try:
             execute(Study.from_mapping(mapping), place, shown, settings)
@@ -169,31 +187,77 @@ def run_claims(
     suite = Suite(
         claims=claims,
         asked=list(asked),
-        facts=facts,
-        main=next(one for one in facts if one.reference == main),
+        facts=sorted(family, key=lambda one: one.parameters),
+        main=facts[main],
         size=size,
-        data=_made_data(place, size) if data is None else _given_data(data, main),
-        device=device,
+        data=learnt,
+        device=resolved,
         out=place,
         run_study=run_study,
-        say=lambda text: shown.print(f"[bold]claims[/]: {text}", highlight=False),
+        say=note,
         deadline=None if most is None else started + most,
     )
     with disk_errors(place):
         place.mkdir(parents=True, exist_ok=True)
         write_bytes(place / DESIGN_FILE, (json.dumps(design, indent=2) + "\n").encode("utf-8"))
-    found = run_suite(suite)
+    with StopSignals():  # what is measured outside of studies stops in good order, too
+        found = run_suite(suite)
     content = as_mapping(suite, found)
     with disk_errors(place):
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
         write_bytes(place / JSON_FILE, text.encode("utf-8"))
         write_bytes(place / PAGE_FILE, build_page(suite, found).encode("utf-8", "replace"))
+    if found.failures.stopped is not None:
+        raise found.failures.stopped
     return ClaimResults(
         folder=place,
         claims=content["claims"],
         failed=found.failures.said,
         traces=found.failures.traces,
     )
+
+
+def _check_family(family: Sequence[BaseFacts]) -> None:
+    """Refuses bases that are one under two names.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    known: dict[str, str] = {}
+    for one in family:
+        other = known.setdefault(one.fingerprint, one.reference)
+        if other != one.reference:
+            raise ConfigError(
+                f"--bases: {other} and {one.reference} are the same weights, which would count "
+                "twice; give one of them"
+            )
+
+
+def _checked_fingerprints(
+    place: Path, earlier: Mapping[str, Any] | None, facts: Mapping[str, BaseFacts]
+) -> dict[str, str]:
+    """The weights that a folder's claims are about, by base.
+
+    Raises:
+        ConfigError: some of them changed since.
+    """
+    before = (earlier or {}).get("fingerprints") or {}
+    now = {name: one.fingerprint for name, one in facts.items()}
+    changed = [name for name, found in now.items() if before.get(name, found) != found]
+    if changed:
+        raise ConfigError(
+            f"{place}: holds claims about other weights of {' and '.join(changed)}, which changed "
+            "since; restore them, or give another folder with --out"
+        )
+    return {**before, **now}
+
+
+def _beside_rows(facts: BaseFacts, data: ClaimData) -> BaseFacts:
+    """The facts with the room that the data's rows leave."""
+    rows = data.task.get("max_length")
+    if facts.positions is None or rows is None:
+        return facts
+    return replace(facts, room=max(0, facts.positions - int(rows)))
 
 
 def _place_of(data: str | None) -> str | None:
@@ -229,7 +293,7 @@ def _joined_design(
     if "numbers" not in earlier and earlier.get("size") == "quick":
         earlier = {**earlier, "numbers": design["numbers"]}  # they have not changed since
     before = earlier.get("bases") or []
-    joined = {**design, "bases": design["bases"] or before}
+    joined = {**design, "bases": design["bases"] or list(before)}
     fixed = {**earlier, "bases": before or joined["bases"]}
     others = [
         f"{key} {fixed.get(key)!r} and {value!r}"
@@ -244,9 +308,14 @@ def _joined_design(
     return joined
 
 
-def _given_data(data: str, base: str) -> ClaimData:
-    """What ``bakeoff init`` makes of data."""
-    study = init(data, base=base).at(Path("claims"))
+def _given_data(data: str, base: str, place: Path) -> ClaimData:
+    """What ``bakeoff init`` makes of data; the standard input is kept in the folder."""
+    given = data_of([data])
+    if isinstance(given, GivenRows):
+        given.write(place / "data")
+        given = given.source(place / "data")
+    study = init(given, base=base).at(place)
+    source = open_source(study.task.options, columns_of(study.task), root=study.root)
     task = {k: v for k, v in study.resolved["task"].items() if k not in ("examples", "metrics")}
     protocol = study.resolved["protocol"]
     kept = ("micro_batch_size", "grad_accum_steps", "max_grad_norm", "weight_decay")
@@ -254,16 +323,33 @@ def _given_data(data: str, base: str) -> ClaimData:
         task=task,
         protocol={**_PROTOCOL, **{key: protocol[key] for key in kept}},
         takes_prompts=study.task.kind == "summarize",
-        labelled=(task, _labels(study.task)) if study.task.kind == "classify" else None,
+        labelled=(task, _labels(study.task, source)) if study.task.kind == "classify" else None,
+        train_rows=sum(1 for _ in islice(source.records("train"), _MOST_ROWS)),
+        prompts_source=_test_rows(source, place / "data") if _is_divided(source) else None,
     )
 
 
-def _labels(task: Task) -> tuple[str, ...]:
+def _is_divided(source: Source) -> bool:
+    """Whether one file holds all rows, of which the test set is a part."""
+    return isinstance(source, WholePart)
+
+
+def _test_rows(source: Source, folder: Path) -> dict[str, str]:
+    """The test rows of a source that is divided, as a file that is a further test set."""
+    file = folder / "test-rows.jsonl"
+    rows = [dict(one.values) for one in source.records("test") if one.problem is None]
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(file, rows)
+    return {"test": str(file.resolve())}
+
+
+def _labels(task: Task, source: Source) -> tuple[str, ...]:
     """A classification's labels as they stand in its rows, after a space."""
     known = getattr(task.options, "labels", None)
     if known is None:
         column = str(getattr(task.options, "label", ""))
-        records = open_source(task.options, columns_of(task), root=Path.cwd()).records("train")
+        records = source.records("train")
         known = sorted({str(one.values.get(column, "")).strip() for one in records} - {""})
     return tuple(f" {label}" for label in known[:_MOST_LABELS])
 
@@ -324,5 +410,6 @@ def _summaries(
     return found
 
 
-def _write(file: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    write_bytes(file, "".join(json.dumps(row) + "\n" for row in rows).encode("utf-8"))
+def _write(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    text = "".join(json.dumps(row, default=str) + "\n" for row in rows)
+    write_bytes(file, text.encode("utf-8"))

@@ -16,7 +16,8 @@ def facts_of(reference: str) -> BaseFacts:
     Raises:
         BaseModelError: it is not here, or is no causal language model.
     """
-    model = load_source(reference, root=Path.cwd(), cache_dir=cache_folder(), meta=True).model
+    source = load_source(reference, root=Path.cwd(), cache_dir=cache_folder(), lean=True)
+    model = source.model
     config = model.config.get_text_config()
     layers = linear_layers(model, head=model.get_output_embeddings())
     return BaseFacts(
@@ -25,6 +26,7 @@ def facts_of(reference: str) -> BaseFacts:
         width=int(config.hidden_size),
         positions=getattr(config, "max_position_embeddings", None),
         linears={name: _shape(layer) for name, layer in layers.items()},
+        fingerprint=source.fingerprint,
     )
 
 

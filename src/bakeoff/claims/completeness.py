@@ -41,12 +41,14 @@ def lack_of(
     methods: Mapping[str, str],
     *,
     entrants: Collection[str] | None = None,
+    may_diverge: bool = False,
 ) -> Lack | None:
     """The first thing that a study's folder lacks of what a part of a claim is decided by.
 
     Args:
         place: the folder. methods: by entrant, what the study calls it.
-        entrants: those that count; None counts all.
+        entrants: those that count; None counts all. may_diverge: whether one that diverged with
+            every seed is as good as tested.
 
     Raises:
         StoreError: the folder's results cannot be read.
@@ -55,7 +57,9 @@ def lack_of(
         return Lack(why=f"{place.name}: there are no results yet")
     results = read_results(place)
     for entrant, method in methods.items():
-        if entrants is None or entrant in entrants:
+        if entrants is not None and entrant not in entrants:
+            continue
+        if not (may_diverge and _has_diverged(results, method)):
             found = _of_method(place, results, method, part.sets)
             if found is not None:
                 return found
@@ -79,6 +83,11 @@ def is_whole(place: Path, mapping: Mapping[str, Any]) -> bool:
     asked = [one if isinstance(one, str) else next(iter(one)) for one in mapping["baselines"]]
     needed = [(name, "test") for name in asked] + [(UNTUNED, f"also-{one}") for one in also]
     return all(_baseline_file(place, *one).exists() for one in needed)
+
+
+def _has_diverged(results: Results, method: str) -> bool:
+    record = results.methods.get(method)
+    return record is not None and not record.seeds and record.state in _NEVER
 
 
 def _of_method(place: Path, results: Results, method: str, sets: Collection[str]) -> Lack | None:

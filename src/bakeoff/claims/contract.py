@@ -109,6 +109,8 @@ class BaseFacts:
     Attributes:
         width: of the hidden states. positions: the most tokens it takes, None where open.
         linears: by name of each linear layer in its blocks, (inputs, outputs).
+        fingerprint: of its weights and configuration.
+        room: positions that are left beside a row of the data, None where open.
     """
 
     reference: str
@@ -116,6 +118,8 @@ class BaseFacts:
     width: int
     positions: int | None
     linears: Mapping[str, tuple[int, int]]
+    fingerprint: str = ""
+    room: int | None = None
 
 
 Entrants = Mapping[str, Mapping[str, Any]]
@@ -210,6 +214,9 @@ class Claim:
         curve: what is drawn besides the effect: a curve, several, or None.
         figure_only: conditions that only the curve has. Where such an entrant or its part is
             missing, or has other seeds, the claim is decided all the same.
+        diverged_is_worst: whether an entrant that diverged counts as one of infinite loss, as
+            where a design tries fixed rates; else one that did with every seed makes the claim
+            untestable, and a seed with which one did is left out.
         only_a_bound: why the effect is only a bound of the true one, so that it decides nothing;
             empty where it is not.
         says: a further sentence of what was measured; empty for none.
@@ -234,6 +241,7 @@ class Claim:
     quick: bool = False
     curve: Callable[[Values], Curve | Sequence[Curve] | None] = lambda values: None
     figure_only: tuple[str, ...] = ()
+    diverged_is_worst: bool = False
     only_a_bound: Callable[[Values], str] = lambda values: ""
     says: Callable[[Values], str] = lambda values: ""
 

@@ -32,11 +32,14 @@ def curve_of(values: Values, prefix: str, x_title: str, y_title: str) -> Curve |
 
 
 def curve_over(values: Values, names: dict[str, str], x_title: str, y_title: str) -> Curve | None:
-    """Named conditions in the order given, each by what stands on the x axis."""
+    """Named conditions in the order given, each by what stands on the x axis.
+
+    What diverged is not drawn.
+    """
     points = [
         (label, float(np.mean(values[name])), tuple(np.atleast_1d(values[name]).tolist()))
         for name, label in names.items()
-        if name in values
+        if name in values and np.isfinite(values[name]).all()
     ]
     if len(points) < 2:
         return None

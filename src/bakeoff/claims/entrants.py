@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bakeoff.claims.contract import BaseFacts
@@ -35,6 +35,11 @@ def entrant(kind: str, facts: BaseFacts, **options: Any) -> Mapping[str, Any]:
     if facts.parameters < _SMALL and kind in _SMALL_RATES:
         found.setdefault("learning_rate", _SMALL_RATES[kind])
     return found
+
+
+def fitting(lengths: Sequence[int], facts: BaseFacts) -> list[int]:
+    """The lengths of prompts that a base has room for beside a row of the data."""
+    return [n for n in lengths if facts.room is None or n <= facts.room]
 
 
 def full(facts: BaseFacts) -> Mapping[str, Any]:

@@ -14,7 +14,7 @@ from bakeoff.claims.measured import try_to_measure
 from bakeoff.claims.planning import PlannedStudy
 from bakeoff.claims.reading import Source, measured_together
 from bakeoff.claims.rules import judge_family
-from bakeoff.claims.suite import BUDGET_ENDED, Failures, Suite
+from bakeoff.claims.suite import BUDGET_ENDED, INTERRUPTED, Failures, Suite
 from bakeoff.errors import BakeoffError
 
 
@@ -51,6 +51,8 @@ def evidence_lacking(
     suite: Suite, name: str, studies: Sequence[PlannedStudy], failures: Failures
 ) -> Evidence | None:
     """What is said of a claim whose studies lack something; None where they hold all of it."""
+    if name in failures.refused and studies:
+        return Evidence(unmeasured=f"What it asks for was refused: {failures.refused[name]}")
     for study in studies:
         try:
             lack = lack_of_claim(suite, study, name)
@@ -64,6 +66,8 @@ def evidence_lacking(
         failed = failures.studies.get(study.name)
         if failed is not None:
             return Evidence(unmeasured=f"{study.name} failed: {failed}; {GOES_ON}.")
+        if failures.stopped is not None:
+            return Evidence(unmeasured=f"{lack.why}: {INTERRUPTED}")
         if suite.asked is not None and name not in suite.asked:
             return Evidence(unmeasured=f"{lack.why}; a call that names it goes on.")
         if suite.deadline is not None:
@@ -82,7 +86,13 @@ def lack_of_claim(suite: Suite, study: PlannedStudy, claim: str) -> Lack | None:
         needed = Source(place=place, methods=methods, part=part, figure_only=only).needed
         if methods and not needed:
             continue
-        lack = lack_of(place, study.parts[(of, part)], methods, entrants=needed)
+        lack = lack_of(
+            place,
+            study.parts[(of, part)],
+            methods,
+            entrants=needed,
+            may_diverge=suite.claims[claim].diverged_is_worst,
+        )
         if lack is not None:
             return lack
     return None
@@ -105,6 +115,7 @@ def _gathered(
             base=f"{bases.index(study.base)}/" if claim.over_bases else "",
             sets=study.parts[(of, part)].sets,
             figure_only=claim.figure_only,
+            diverged_is_worst=claim.diverged_is_worst,
         )
         for study in studies
         for (of, part), methods in study.methods.items()
@@ -115,6 +126,6 @@ def _gathered(
         whole.put("log_parameters", np.log10([facts.parameters for facts in suite.facts]))
     for condition, value in measured.items():
         whole.put(condition, value)
-    draws_rows = bool(studies) and claim.measure is None
-    without = whole.without if draws_rows else ()
+    # What is measured besides has no rows: it is the same with each block of them left out.
+    without = whole.without if studies else ()
     return Evidence(values=whole.values, without=without, notes=tuple(whole.notes))

@@ -57,8 +57,9 @@ def adapter_times(context: Context) -> dict[str, Floats]:
 
 
 def merged_times(context: Context) -> dict[str, Floats]:
-    """``merged_1``, ``base_1`` [rounds] in seconds, and ``output_FORMAT`` [rounds]: the mean total
-    variation between next-token distributions of the merged model and of base plus adapter."""
+    """``merged_FORMAT``, ``base_FORMAT`` [rounds]: seconds of a pass of one row; and
+    ``output_FORMAT`` [rounds]: the mean total variation between next-token distributions of the
+    merged model and of base plus adapter."""
     base, device = _model(context)
     factors = _random_lora(base)
     merged = copy.deepcopy(base)
@@ -67,11 +68,12 @@ def merged_times(context: Context) -> dict[str, Floats]:
             merged.get_submodule(name).get_parameter("weight").add_(
                 _as_weight(base.get_submodule(name), a_DR @ b_RE)
             )
-    models = {"merged": merged.to(device), "base": base.to(device)}
-    taken = _in_turns(models, _ids(base, 1, 0).to(device), context.size.rounds)
-    found = {f"{name}_1": seconds for name, seconds in taken.items()}
+    found: dict[str, Floats] = {}
     for name, dtype in _FORMATS.items():
-        one, other = copy.deepcopy(merged).to(dtype), copy.deepcopy(base).to(dtype)
+        one, other = (copy.deepcopy(model).to(device, dtype) for model in (merged, base))
+        models = {"merged": one, "base": other}
+        taken = _in_turns(models, _ids(base, 1, 0).to(device), context.size.rounds)
+        found |= {f"{model}_{name}": seconds for model, seconds in taken.items()}
         for layer, (a_DR, b_RE) in factors.items():
             pair = (a_DR.to(device, dtype), b_RE.to(device, dtype))
             other.get_submodule(layer).register_forward_hook(_adds(*pair))

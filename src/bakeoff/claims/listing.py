@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from bakeoff.claims.contract import BaseFacts, Claim, Part, Size
+from bakeoff.claims.planning import ClaimData, fitted
 from bakeoff.claims.simulation import smallest_effect
 from bakeoff.formatting import counted, shown_whole
 
@@ -17,14 +19,23 @@ _SHAPE: Final = {
     "mlp.c_proj": (512, 128),
 }
 NOMINAL: Final = BaseFacts(
-    reference="tiny", parameters=1_120_000, width=128, positions=512, linears=_SHAPE
+    reference="tiny", parameters=1_120_000, width=128, positions=512, linears=_SHAPE, room=256
 )
 """The shipped base, by whose shape designs are shown before a base is loaded."""
 
 
-def design_words(claim: Claim, size: Size, facts: BaseFacts = NOMINAL) -> str:
-    """What a claim's design trains and measures, in a sentence."""
+def design_words(
+    claim: Claim, size: Size, facts: BaseFacts = NOMINAL, data: ClaimData | None = None
+) -> str:
+    """What a claim's design trains and measures, in a sentence.
+
+    Args:
+        facts: of a base. data: that it learns; None has as many rows and labels as it asks for.
+    """
     parts = claim.design(facts, size)
+    if data is not None:
+        parts = tuple(fitted(part, data) for part in parts)
+        size = replace(size, train_rows=min(size.train_rows, data.train_rows or size.train_rows))
     said = [part_words(part, size) for part in parts]
     if claim.repeats == "rounds":
         said.append(f"times {size.rounds} rounds in turns")
@@ -71,8 +82,10 @@ def listed(claim: Claim, size: Size, *, family: int) -> list[tuple[str, str]]:
     ]
 
 
-def finds_words(effect: float, claim: Claim) -> str:
-    """What a design finds, before it is run."""
+def finds_words(effect: float | None, claim: Claim) -> str:
+    """What a design finds, before it is run; ``effect`` is None where that is not known."""
+    if effect is None:
+        return "what, is not known: its planted world does not say"
     return (
         f"with 80 % probability an effect that is {effect:.2g} {claim.unit} from its margin, "
         f"if {claim.repeats} vary as was assumed before anything was measured"

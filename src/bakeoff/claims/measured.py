@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -14,9 +15,10 @@ import numpy as np
 from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.measuring import Context
 from bakeoff.claims.planning import PlannedStudy
-from bakeoff.claims.suite import BUDGET_ENDED, Failures, Suite
+from bakeoff.claims.suite import BUDGET_ENDED, INTERRUPTED, Failures, Suite
 from bakeoff.errors import BaseModelError
 from bakeoff.files import write_bytes
+from bakeoff.formatting import counted
 from bakeoff.runs.reading import read_json, read_results
 from bakeoff.version import __version__
 
@@ -33,11 +35,16 @@ def try_to_measure(
             return kept
         if name in failures.claims:
             return Evidence(unmeasured=f"Measuring failed: {failures.claims[name]}")
+        if failures.stopped is not None:
+            return Evidence(unmeasured=f"Measuring: {INTERRUPTED}")
         if suite.asked is not None and name not in suite.asked:
             return Evidence(unmeasured="It was not measured; a call that names it goes on.")
         if suite.is_late:
             return Evidence(unmeasured=f"Measuring: {BUDGET_ENDED}")
         return _measured(suite, name, measure, studies)
+    except KeyboardInterrupt as error:
+        failures.stopped = error
+        return Evidence(unmeasured=f"Measuring: {INTERRUPTED}")
     except BaseModelError as error:
         return Evidence(untestable=str(error))
     except Exception as error:  # also of a claim of somebody's own
@@ -63,6 +70,7 @@ def _measured(
     content = {
         "key": _key_of(suite, name, studies),
         "seconds": seconds,
+        "on": _machine(suite.device),
         "values": {n: v.tolist() for n, v in values.items()},
     }
     file = suite.out / _MEASURED / f"{name}.json"
@@ -74,12 +82,18 @@ def _measured(
 def measured_before(
     suite: Suite, name: str, studies: Sequence[PlannedStudy]
 ) -> tuple[dict[str, Any], float] | None:
-    """What an earlier call measured of the same; None where there is nothing."""
+    """What an earlier call measured of the same; None where there is nothing.
+
+    What a call does not run it takes as an earlier one measured it, on whatever device and by
+    whatever version.
+    """
     file = suite.out / _MEASURED / f"{name}.json"
     kept = read_json(file) if file.exists() else None
     key = _key_of(suite, name, studies)
     if not isinstance(kept, dict) or not isinstance(kept.get("key"), dict):
         return None
+    if suite.asked is not None and name not in suite.asked:
+        key = {part: key[part] for part in ("base", "size", "adapters")}
     if {part: kept["key"].get(part) for part in key} != key:
         return None
     return {n: np.array(v) for n, v in kept["values"].items()}, float(kept["seconds"])
@@ -87,15 +101,29 @@ def measured_before(
 
 def _key_of(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> dict[str, Any]:
     """What a measurement depends on: the adapters that it reads, not when their study ended."""
-    key = {
+    return {
         "bakeoff": __version__,
-        "base": suite.main.reference,
+        "base": suite.main.fingerprint,
         "size": suite.size.name,
         "adapters": _hash_of_adapters(suite, name, studies),
+        "device": suite.device,
     }
-    # What a call does not run it takes as an earlier one measured it, on whatever device.
-    is_run = suite.asked is None or name in suite.asked
-    return {**key, "device": suite.device} if is_run else key
+
+
+def machine_of(suite: Suite, name: str) -> str:
+    """On what a claim's own measurement was made, in words; empty where that is not known."""
+    kept = read_json(suite.out / _MEASURED / f"{name}.json")
+    return str(kept.get("on", "")) if isinstance(kept, dict) else ""
+
+
+def _machine(device: str) -> str:
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    capability = torch.backends.cpu.get_cpu_capability()
+    threads = counted(torch.get_num_threads(), "thread", "threads")
+    return f"{platform.machine()} ({capability}), {threads}"
 
 
 def _hash_of_adapters(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> str | None:

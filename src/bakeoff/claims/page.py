@@ -8,9 +8,9 @@ from typing import Final
 from bakeoff.claims.contract import Claim, Curve
 from bakeoff.claims.figures import curve_figure, effect_figure
 from bakeoff.claims.listing import design_words, finds_words
+from bakeoff.claims.measured import machine_of
 from bakeoff.claims.rules import ALPHA, Finding, Verdict
 from bakeoff.claims.suite import STUDIES, Found, Suite
-from bakeoff.claims.writing import planned_effect
 from bakeoff.formatting import counted, join, shown_count, shown_seconds
 from bakeoff.page.frame import frame, make_environment
 
@@ -36,8 +36,9 @@ def build_page(suite: Suite, found: Found) -> str:
                 "claim": claim,
                 "finding": finding,
                 "figures": [figure for figure in figures if figure is not None],
-                "design": design_words(claim, suite.size, suite.main),
-                "finds": finds_words(planned_effect(suite, claim), claim),
+                "design": _design(suite, claim),
+                "measured_on": machine_of(suite, name) if claim.measure else "",
+                "finds": finds_words(found.planned.get(name), claim),
                 "seconds": shown_seconds(found.seconds[name]),
                 "spent": found.seconds[name],  # by which the column is sorted
                 "studies": [_study(suite, study) for study in found.studies.get(name, [])],
@@ -60,6 +61,14 @@ def build_page(suite: Suite, found: Found) -> str:
             total=shown_seconds(sum(found.seconds.values())),
         )
     )
+
+
+def _design(suite: Suite, claim: Claim) -> str:
+    """What the design trains on the run's data, in words; empty where it is broken."""
+    try:
+        return design_words(claim, suite.size, suite.main, suite.data)
+    except Exception:  # of a claim of somebody's own: its verdict says so
+        return ""
 
 
 def _bases(suite: Suite) -> str:

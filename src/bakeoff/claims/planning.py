@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from bakeoff.base.wire_bases.shapes import FAMILY
+from bakeoff.base.wire_bases.shapes import is_member
 from bakeoff.claims.contract import BaseFacts, Claim, Part, Size
 from bakeoff.claims.entrants import FROM_LABELS, full, lora, prefix, soft_prompt
 
@@ -36,6 +36,12 @@ FEW_SHOT: Final = "few_shot"
 UNTUNED: Final = "zero_shot"
 _PLAIN_WORD: Final = re.compile(r"[A-Za-z0-9.-]{1,12}")
 _LONGEST_NAME: Final = 40
+_LEAST_BASES: Final = 3
+_SETS: Final = ("desks", "sheets", "corpus")
+_SHIFTED: Final = frozenset(("desks", "sheets"))
+"""Further test sets of the made articles alone."""
+_LENGTHS: Final = ("prompt_length", "prefix_length")
+"""Options that take positions beside a row."""
 _NUMBERS: Final = ("rank", "prompt_length", "prefix_length")
 """The option that a method's name begins with after its kind."""
 _PLAIN: Final[Mapping[str, Callable[[BaseFacts, int], Mapping[str, Any]]]] = {
@@ -60,7 +66,10 @@ class ClaimData:
             in its rows; None where there are none.
         desks: a study's ``task.source`` without two subjects, and by further test set a file of
             what its rows are shifted to; None where the data name no subjects.
-        corpus: a file of running text.
+        corpus: a file of running text. train_rows: how many there are at most; None where there
+            are as many as any design asks for.
+        prompts_source: a ``task.source`` of the study's own test rows, for the written prompts;
+            None where the study's source gives these as a further test set too.
     """
 
     task: Mapping[str, Any]
@@ -69,6 +78,8 @@ class ClaimData:
     labelled: tuple[Mapping[str, Any], tuple[str, ...]] | None = None
     desks: tuple[Mapping[str, str], Mapping[str, str]] | None = None
     corpus: str | None = None
+    train_rows: int | None = None
+    prompts_source: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,33 +152,58 @@ def why_untestable(
     claim: Claim, facts: Sequence[BaseFacts], main: BaseFacts, size: Size, data: ClaimData
 ) -> str:
     """Why a claim cannot be tested with these bases and data; empty where it can."""
-    if claim.over_bases and len(facts) < 3:
+    if claim.over_bases and len({one.parameters for one in facts}) < _LEAST_BASES:
         return (
-            "It is about the scale of bases, and takes at least three of one family: give "
+            "It is about the scale of bases, and takes at least three sizes of one family: give "
             "--bases A,B,C, or make the family's with `bakeoff bases make NAME`."
         )
-    parts = claim.design(main, size)
+    for base in facts if claim.over_bases else (main,):
+        why = _why_not_on(claim.design(base, size), claim, base, data)
+        if why:
+            return why
+    return ""
+
+
+def _why_not_on(parts: Sequence[Part], claim: Claim, base: BaseFacts, data: ClaimData) -> str:
+    """Why a base and data do not allow a design; empty where they do."""
     if not parts and claim.measure is None:
         return "The base has no layers that its design could tune, or too few positions."
     for part in parts:
-        if part.desks and data.desks is None:
+        unknown = sorted(set(part.sets) - set(_SETS))
+        assert not unknown, f"its design asks for the further sets {unknown}; there are {_SETS}"
+        if (part.desks or _SHIFTED & set(part.sets)) and data.desks is None:
             return (
                 "It needs a subject that training leaves out, which is known of the made articles "
                 "alone: run it without --data."
             )
         if part.prompts and not data.takes_prompts:
             return "Its written prompts are for documents with summaries; the data are none."
-        if "corpus" in part.sets and not (data.corpus and _is_of_family(main.reference)):
+        if "corpus" in part.sets and not (data.corpus and is_member(base.reference, Path.cwd())):
             return (
                 "It needs running text that the base was trained on, which is known of tiny's "
                 "family alone: run it without --data on tiny or on a base wire-*."
             )
+        if (why := _why_too_long(part, base, data)) is not None:
+            return why
     return ""
 
 
-def _is_of_family(reference: str) -> bool:
-    """Whether a base is tiny or one of its family, by its name or its folder's."""
-    return Path(reference).name in ("tiny", *FAMILY)
+def _why_too_long(part: Part, base: BaseFacts, data: ClaimData) -> str | None:
+    """Why rows, answers and prompts of a part do not go together; None where they do."""
+    row = part.max_length or data.task.get("max_length")
+    answer = data.task.get("max_target_tokens")
+    if part.max_length is not None and answer is not None and part.max_length <= answer:
+        return (
+            f"Its rows of {part.max_length} tokens leave no room before answers of up to {answer}."
+        )
+    prompts = [int(one.get(key, 0)) for one in part.entrants.values() for key in _LENGTHS]
+    longest = max(prompts, default=0)
+    if base.positions is None or row is None or longest + row <= base.positions:
+        return None
+    return (
+        f"A prompt of {longest} tokens beside rows of {row} takes {longest + row} positions, and "
+        f"{base.reference} has {base.positions}."
+    )
 
 
 def plan_studies(
@@ -187,11 +223,11 @@ def plan_studies(
     for name, claim in claims.items():
         for base in facts if claim.over_bases else (main,):
             for part in claim.design(base, size):
-                _add(groups, name, base, _fitted(part, data), size)
+                _add(groups, name, base, fitted(part, data), size)
     return [_study(key, group, size, data) for key, group in groups.items()]
 
 
-def _fitted(part: Part, data: ClaimData) -> Part:
+def fitted(part: Part, data: ClaimData) -> Part:
     """The part on these data: with their labels, or without what needs labels."""
     if not part.labelled:
         return part
@@ -281,7 +317,8 @@ def _asked_on(
 
 def _study(key: str, group: _Group, size: Size, data: ClaimData) -> PlannedStudy:
     part = group.part
-    rows = min(part.train_rows or size.train_rows, size.train_rows)
+    there = min(size.train_rows, data.train_rows or size.train_rows)
+    rows = min(part.train_rows or there, there)
     counts = {"train": rows, "validation": size.validation_rows, "test": size.test_rows}
     learnt = data.task
     if part.labelled:
@@ -298,9 +335,9 @@ def _study(key: str, group: _Group, size: Size, data: ClaimData) -> PlannedStudy
         for name, asked in _asked_on(group.names, group.parts).items()
     }
     protocol = {**data.protocol, "seeds": size.seeds, "epochs": size.epochs}
-    if rows < size.train_rows:
+    if rows < there:
         # As many updates as with all rows; epochs of a few updates each say nothing of when to end.
-        protocol["epochs"] = min(_MOST_EPOCHS, round(size.epochs * size.train_rows / rows))
+        protocol["epochs"] = min(_MOST_EPOCHS, round(size.epochs * there / rows))
         protocol["patience"] = None
     name = f"{Path(group.base.reference).name.replace(':', '-')}-{_called(part)}-{key}"
     search = {"learning_rates": size.rates, "growth": size.growth} if part.tuned else None
@@ -330,7 +367,8 @@ def _set(name: str, task: Mapping[str, Any], size: Size, data: ClaimData) -> dic
         return {"kind": "text", "source": {"test": data.corpus}, "text": "text", "max_length": 256}
     written = {prompt_set(i): template for i, template in enumerate(PROMPTS, start=1)}
     if name in written:
-        rows = {"source": task["source"], "examples": {"test": size.test_rows}}
+        source = data.prompts_source or task["source"]
+        rows = {"source": source, "examples": {"test": size.test_rows}}
         return {**rows, "template": written[name]}
     assert data.desks is not None
     return {"source": {"test": data.desks[1][name]}, "examples": {"test": size.test_rows}}

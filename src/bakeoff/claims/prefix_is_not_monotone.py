@@ -19,15 +19,14 @@ from bakeoff.claims.contract import (
     Values,
 )
 from bakeoff.claims.curves import curve_of
-from bakeoff.claims.entrants import prefix
+from bakeoff.claims.entrants import fitting, prefix
 
 _MARGIN = 0.02
 _LENGTHS = {"quick": (5, 20, 100), "full": (1, 5, 20, 50, 100, 256)}
 
 
 def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
-    room = facts.positions or 1 << 30
-    lengths = [n for n in _LENGTHS[size.name] if n <= room // 2]
+    lengths = fitting(_LENGTHS[size.name], facts)
     if len(lengths) < 2:
         return ()
     return (Part(entrants={f"prefix_{n}": prefix(facts, n) for n in lengths}),)
@@ -58,8 +57,9 @@ CLAIM = Claim(
     title="A prefix gets worse again beyond some length",
     source="Hu et al. 2021, arXiv:2106.09685, section 5.5; Li and Liang 2021, arXiv:2101.00190, "
     "figure 4",
-    hypothesis="The longest prefix (256, or what the base has room for) ends at least 0.02 nats "
-    "per token above the length that validation finds best among the shorter ones.",
+    hypothesis="The longest prefix of the design (256, 100 with --quick, or less where the base "
+    "has less room) ends at least 0.02 nats per token above the length that validation finds best "
+    "among the shorter ones.",
     supported_if="it is over 0.02 nats per token worse",
     contradicted_if="it is less than 0.02 nats per token worse, or better",
     does_not_show="Why: a longer prefix may only need more steps than it was given. Beyond the "

@@ -36,9 +36,12 @@ def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
 
 def _place(losses: Floats) -> float:
     """Where among the rates the best is, in steps from the first: the vertex of the parabola
-    through the lowest three losses, or the edge where it lies there or beyond."""
+    through the lowest three losses, or the edge where it lies there or beyond. Beside a rate that
+    diverged it is the lowest loss itself."""
     i = min(max(int(np.argmin(losses)), 1), len(_STEPS) - 2)
     low, middle, high = losses[i - 1 : i + 2]
+    if not np.isfinite([low, middle, high]).all():
+        return float(np.argmin(losses))
     bend = low - 2.0 * middle + high
     shift = 0.5 * (low - high) / bend if bend > 0.0 else float(np.sign(low - high))
     return float(i + np.clip(shift, -1.0, 1.0))
@@ -125,6 +128,7 @@ CLAIM = Claim(
     design=_design,
     curve=_curves,
     only_a_bound=_only_a_bound,
+    diverged_is_worst=True,
     planted=Planted(
         supported=_world(1.0), contradicted=_world(0.25), noise=Noise(seed=0.003, row=0.08)
     ),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bakeoff.claims.completeness import untested
 from bakeoff.claims.contract import Floats
@@ -18,8 +19,9 @@ from bakeoff.errors import StoreError
 from bakeoff.formatting import join
 from bakeoff.runs.arrays import read_arrays
 from bakeoff.runs.reading import read_results
-from bakeoff.runs.records import Results
+from bakeoff.runs.records import MethodRecord, Results
 from bakeoff.runs.settings import setting
+from bakeoff.types import RunState
 
 BLOCKS: Final = 20
 """Of test rows, left out one at a time; a row's place modulo this is its block."""
@@ -44,6 +46,17 @@ class Measured:
         self.values[name] = np.array([whole for whole, _ in found])
         for j, one in enumerate(self.without):
             one[name] = np.array([left[j] for _, left in found])
+
+    def place_lost(self, name: str, lost: NDArray[np.bool_]) -> None:
+        """Puts an infinite loss in the place of each seed that has none.
+
+        Args:
+            lost: [S] which those are.
+        """
+        for one in (self.values, *self.without):
+            whole = np.full(len(lost), np.inf)
+            whole[~lost] = one[name]
+            one[name] = whole
 
     def put(self, name: str, value: Floats) -> None:
         """Adds a condition that no test rows are drawn for."""
@@ -85,6 +98,7 @@ class Source:
             of that, where the claim is about several bases.
         sets: further test sets that the claim reads of the part.
         figure_only: the claim's conditions that only its figure has.
+        diverged_is_worst: whether a run that diverged counts, with an infinite loss.
     """
 
     place: Path
@@ -93,6 +107,12 @@ class Source:
     base: str = ""
     sets: tuple[str, ...] = ()
     figure_only: tuple[str, ...] = ()
+    diverged_is_worst: bool = False
+
+    def seeds_of(self, results: Results, method: str) -> set[int]:
+        """The seeds whose runs of a method count."""
+        record = results.methods[method]
+        return set(record.seeds) | (_diverged(results, record) if self.diverged_is_worst else set())
 
     @property
     def front(self) -> str:
@@ -127,10 +147,11 @@ def measured_together(sources: Sequence[Source]) -> Measured:
         (source, results, method) for source, results in opened for method in source.needed.values()
     ]
     for source, results, method in needed:
-        if (why := _untested(results, method)) is not None:
+        why = _untested(results, method)
+        if why is not None and not (method in results.methods and source.seeds_of(results, method)):
             raise StoreError(f"{source.place}: {method} {why}")
     # A run that failed is left out of every entrant and part, so that repeats stay of one seed.
-    tested = [set(results.methods[method].seeds) for _, results, method in needed]
+    tested = [source.seeds_of(results, method) for source, results, method in needed]
     seeds = set.intersection(*tested) if tested else set()
     if tested and not seeds:
         raise StoreError(
@@ -155,19 +176,24 @@ def _untested(results: Results, method: str) -> str | None:
 def _left_out(needed: Sequence[tuple[Source, Results, str]], seeds: set[int]) -> list[str]:
     """Which seeds' runs decide nothing, and for whose sake."""
     lacking: dict[int, dict[str, None]] = {}
-    for _, results, method in needed:
+    known = [(source.seeds_of(results, m), results, m) for source, results, m in needed]
+    for own, results, method in known:
         record = results.methods[method]
         planned = {results.candidates[run].seed for run in record.candidates}
-        for seed in planned - set(record.seeds):
+        for seed in planned - own:
             lacking.setdefault(seed, {})[method] = None
-    elsewhere = set[int]().union(*(results.methods[m].seeds for _, results, m in needed)) - seeds
+    elsewhere = set[int]().union(*(own for own, _, _ in known)) - seeds
     for seed in elsewhere - set(lacking):
-        without = (m for _, results, m in needed if seed not in results.methods[m].seeds)
-        lacking[seed] = dict.fromkeys(without)
+        lacking[seed] = dict.fromkeys(method for own, _, method in known if seed not in own)
     return [
         f"Seed {seed} is left out of every entrant: it has no scores of {_listed(methods)}."
         for seed, methods in sorted(lacking.items())
     ]
+
+
+def _diverged(results: Results, record: MethodRecord) -> set[int]:
+    runs = (results.candidates[run] for run in record.candidates)
+    return {run.seed for run in runs if run.state is RunState.DIVERGED}
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -249,10 +275,16 @@ def _add_method(
 ) -> None:
     record = results.methods[method]
     by_seed = {results.candidates[run].seed: run for run in record.candidates}
-    runs = [by_seed[seed] for seed in sorted(seeds)]
+    tested = set(record.seeds)
+    runs = [by_seed[seed] for seed in sorted(seeds) if seed in tested]
     folders = [place / "candidates" / run / "scores" for run in runs]
     found.add(name, [folder / "test.npz" for folder in folders])
-    found.put(f"{name}#rate", np.array(record.learning_rate))
+    if lost := [seed not in tested for seed in sorted(seeds)]:
+        found.place_lost(name, np.array(lost))
+    rate = record.learning_rate
+    if rate is None:  # of one that has diverged with every seed
+        rate = results.candidates[by_seed[min(seeds)]].rate
+    found.put(f"{name}#rate", np.array(rate))
     if _METRIC in record.validation:
         found.put(f"{name}#validation", np.array(record.validation[_METRIC].mean))
     # Of a shared study other claims' sets may still be without some scores.

@@ -7,7 +7,7 @@ point in the group ``bakeoff.claims``: a ``Claim``.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Final
 
@@ -76,15 +76,42 @@ def claim_named(name: str) -> Claim:
     return loaded
 
 
-def claims_named(names: Sequence[str], *, quick: bool = False) -> dict[str, Claim]:
+def claims_named(
+    names: Sequence[str],
+    *,
+    quick: bool = False,
+    left_out: Callable[[str], None] = lambda text: None,
+) -> dict[str, Claim]:
     """The claims of a run, each once.
 
     Args:
         names: as asked for; none takes all, or those of ``--quick``.
         quick: whether the run is a quick one.
+        left_out: called with a sentence on each package's claim that nobody named and that cannot
+            be imported.
+
+    Raises:
+        ConfigError: a name is not a claim, or its package cannot be imported.
     """
-    chosen = {name: claim_named(name) for name in names or claim_names()}
-    return {n: c for n, c in chosen.items() if names or c.quick or not quick}
+    if names:
+        return {name: claim_named(name) for name in names}
+    found = all_claims(claim_names(), left_out)
+    return {name: claim for name, claim in found.items() if claim.quick or not quick}
+
+
+def all_claims(names: Iterable[str], left_out: Callable[[str], None]) -> dict[str, Claim]:
+    """The claims of these names that can be imported.
+
+    Args:
+        left_out: called with a sentence on each of the others.
+    """
+    found: dict[str, Claim] = {}
+    for name in names:
+        try:
+            found[name] = claim_named(name)
+        except ConfigError as error:
+            left_out(f"{name} is left out: {error}")
+    return found
 
 
 def register_claim(claim: Claim) -> None:

@@ -229,8 +229,8 @@ def _takes(one: Estimate, repeats: int, step: float, word: str) -> str:
     """What would decide an effect as large as the one that was seen."""
     if repeats < LEAST_REPEATS:
         return (
-            f"With {repeats} {word} nothing is decided; it takes at least {LEAST_REPEATS}, by a "
-            "larger budget."
+            f"With {repeats} {word} nothing is decided; it takes at least {LEAST_REPEATS} with "
+            "which every entrant was tested."
         )
     found = cheapest(one, repeats, step)
     if found is None:

@@ -7,6 +7,7 @@ there as it is.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,9 +19,11 @@ from bakeoff.claims.evidence import evidence_lacking, evidence_of, lack_of_claim
 from bakeoff.claims.measured import try_to_measure
 from bakeoff.claims.planning import PlannedStudy, plan_studies, why_untestable
 from bakeoff.claims.rules import Finding, judge_family
+from bakeoff.claims.simulation import smallest_effect
 from bakeoff.claims.spent import seconds_spent, spend, weights_of
 from bakeoff.claims.suite import Failures, Found, Suite, note_claims
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, ConfigError
+from bakeoff.formatting import counted
 
 
 def run_suite(suite: Suite) -> Found:
@@ -30,11 +33,8 @@ def run_suite(suite: Suite) -> Found:
         BakeoffError: for bad input. What fails leaves its claims undecided, no more.
     """
     failures = Failures()
-    evidence: dict[str, Evidence] = {}
-    for name, claim in suite.claims.items():
-        why = why_untestable(claim, suite.facts, suite.main, suite.size, suite.data)
-        if why:
-            evidence[name] = Evidence(untestable=why)
+    evidence = _untestable(suite, failures)
+    planned = {name: _planned(suite, name, failures) for name in suite.claims}
     testable = {name: claim for name, claim in suite.claims.items() if name not in evidence}
     studies = plan_studies(testable, suite.facts, suite.main, suite.size, suite.data)
     note_claims(suite)
@@ -66,8 +66,33 @@ def run_suite(suite: Suite) -> Found:
             name: curves_of(suite, name, ordered[name], findings[name], failures)
             for name in ordered
         },
+        planned=planned,
         failures=failures,
     )
+
+
+def _untestable(suite: Suite, failures: Failures) -> dict[str, Evidence]:
+    """What is said of the claims of which nothing can be run, by claim."""
+    found: dict[str, Evidence] = {}
+    for name, claim in suite.claims.items():
+        try:
+            why = why_untestable(claim, suite.facts, suite.main, suite.size, suite.data)
+        except Exception as error:  # also of a claim of somebody's own
+            found[name] = Evidence(unmeasured=f"Its design failed: {failures.keep(name, error)}")
+            continue
+        if why:
+            found[name] = Evidence(untestable=why)
+    return found
+
+
+def _planned(suite: Suite, name: str, failures: Failures) -> float | None:
+    """See ``Found.planned``; a planted world that says nothing costs no verdict."""
+    try:
+        effect = smallest_effect(suite.claims[name], suite.size, family=len(suite.claims))
+    except Exception as error:  # of a claim of somebody's own
+        failures.keep(name, error)
+        return None
+    return effect if math.isfinite(effect) else None
 
 
 def curves_of(
@@ -94,6 +119,8 @@ def _run_in_time(
     """
     begun: list[str] = []
     for name in asked:
+        if failures.stopped is not None:
+            return
         begun.append(name)
         own = [study for study in studies if name in study.claims]
         late = [one for one in own if not is_whole(suite.place_of(one), _of_call(one, [name]))]
@@ -116,24 +143,55 @@ def _run_studies(
     """
     wanted = [study for study in studies if set(study.claims) & set(claims)]
     for i, study in enumerate(wanted):
-        place = suite.place_of(study)
-        left = None if suite.deadline is None else suite.deadline - time.monotonic()
-        if left is not None and left <= 0.0:
+        there = [name for name in study.claims if _is_there(suite, study, name)]
+        new = [name for name in study.claims if name in claims and name not in there]
+        new = [name for name in new if name not in failures.refused]
+        called = f"study {i + 1} of {len(wanted)}: {study.name}"
+        refusal = _run(suite, study, [*there, *new], called, failures)
+        if refusal is None:
             continue
-        kept = [name for name in study.claims if name in claims or _is_there(suite, study, name)]
-        mapping = _of_call(study, kept)
-        suite.say(
-            f"study {i + 1} of {len(wanted)}: {study.name}, {len(mapping['methods'])} methods"
-        )
-        started, is_new = time.monotonic(), not place.exists()
-        try:
-            suite.run_study(mapping, place, left)
-        except BakeoffError as error:
-            failures.studies[study.name] = str(error)
-        else:
-            failures.studies.pop(study.name, None)
-        finally:
-            spend(suite, study, time.monotonic() - started, is_new=is_new)
+        if not new:
+            failures.studies[study.name] = refusal
+            continue
+        if len(new) == 1:
+            failures.refused[new[0]] = refusal
+            continue
+        # What one of them asks for is refused: they are told apart by taking one after the other.
+        for name in new:
+            refusal = _run(suite, study, [*there, name], called, failures)
+            if refusal is None:
+                there.append(name)
+            else:
+                failures.refused[name] = refusal
+
+
+def _run(
+    suite: Suite, study: PlannedStudy, claims: Sequence[str], called: str, failures: Failures
+) -> str | None:
+    """Runs a study with what some claims need, within what is left of the budget.
+
+    Returns:
+        Why it was refused for what it asks for, with nothing trained; None where it was not.
+    """
+    left = None if suite.deadline is None else suite.deadline - time.monotonic()
+    if failures.stopped is not None or (left is not None and left <= 0.0):
+        return None
+    place, mapping = suite.place_of(study), _of_call(study, claims)
+    suite.say(f"{called}, {counted(len(mapping['methods']), 'method', 'methods')}")
+    started, is_new = time.monotonic(), not place.exists()
+    try:
+        suite.run_study(mapping, place, left)
+    except ConfigError as error:
+        return str(error)
+    except KeyboardInterrupt as error:
+        failures.stopped = error
+    except Exception as error:
+        failures.keep_of_study(study.name, place, error)
+    else:
+        failures.studies.pop(study.name, None)
+    finally:
+        spend(suite, study, time.monotonic() - started, is_new=is_new)
+    return None
 
 
 def _is_there(suite: Suite, study: PlannedStudy, claim: str) -> bool:

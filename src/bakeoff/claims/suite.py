@@ -20,6 +20,7 @@ from bakeoff.runs.folder import CLAIMS_NOTE
 
 STUDIES: Final = "studies"
 BUDGET_ENDED: Final = "the budget ended; the same command with more of it goes on"
+INTERRUPTED: Final = "the call was interrupted; the same command goes on"
 
 
 class RunStudy(Protocol):
@@ -34,9 +35,10 @@ class Suite:
     """A run of claims.
 
     Attributes:
-        claims: by name. facts: of the bases, rising in parameters. main: of the base that claims
-            not about scale are tested on. size: of the designs. data: what is learnt.
-        device: ``auto``, ``cpu`` or ``cuda``. out: the folder. run_study: see there.
+        claims: by name. facts: of the bases of one family that claims about scale are tested on,
+            rising in parameters. main: of the base that the others are tested on, which need not
+            be one of these. size: of the designs. data: what is learnt.
+        device: ``cpu``, ``cuda`` or ``cuda:1``. out: the folder. run_study: see there.
         asked: the claims of this call, in their order; the others are those that earlier calls
             tested in this folder, of which nothing is run. None asks for all.
         say: shows what is being done. deadline: on the monotonic clock, None has no end.
@@ -69,27 +71,40 @@ class Failures:
     """What went wrong in a call, which a further call may bring.
 
     Attributes:
-        studies, claims: by name, the errors. traces: of those that are faults of a claim's own
-            code, or of this program's.
+        studies, claims: by name, the errors. refused: by claim, why its study was refused for what
+            it asks for. traces: of those that are faults of a claim's own code, or of this
+            program's. stopped: the signal that ended the call; None where none did.
     """
 
     studies: dict[str, str] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
     traces: list[str] = field(default_factory=list)
+    stopped: KeyboardInterrupt | None = None
 
     def keep(self, claim: str, error: Exception) -> str:
-        """Keeps what a claim's measuring or deciding ended with; returns it in words."""
-        said = str(error)
-        if not isinstance(error, BakeoffError):
-            self.traces.append("".join(traceback.format_exception(error)))
-            said = f"{type(error).__name__}: {error}"
-        self.claims[claim] = said
-        return said
+        """Keeps what a claim's planning, measuring or deciding ended with; returns it in words."""
+        self.claims[claim] = self._in_words(error)
+        return self.claims[claim]
+
+    def keep_of_study(self, study: str, place: Path, error: Exception) -> None:
+        """Keeps what running a study ended with."""
+        said = self._in_words(error)
+        if "--fresh" in said:  # an option of bakeoff run
+            said += f" (of bakeoff claims: move {place} away, and the same command makes it again)"
+        self.studies[study] = said
+
+    def _in_words(self, error: Exception) -> str:
+        if isinstance(error, BakeoffError):
+            return str(error)
+        self.traces.append("".join(traceback.format_exception(error)))
+        return f"{type(error).__name__}: {error}"
 
     @property
     def said(self) -> list[str]:
         """All of them in sentences."""
-        return [f"{name}: {why}" for name, why in (*self.studies.items(), *self.claims.items())]
+        all_of_them = (self.studies, self.refused, self.claims)
+        return [f"{name}: {why}" for found in all_of_them for name, why in found.items()]
 
 
 @dataclass
@@ -99,6 +114,8 @@ class Found:
     Attributes:
         findings, evidence, seconds: by claim. studies: by claim, the names of its studies.
         curves: by claim, those of its figures.
+        planned: by claim, the smallest effect that its design finds with 80 % probability, as
+            reckoned before it is run; None where its planted world does not say.
         failures: what went wrong in this call.
     """
 
@@ -107,6 +124,7 @@ class Found:
     seconds: dict[str, float]
     studies: dict[str, list[str]] = field(default_factory=dict)
     curves: dict[str, list[Curve]] = field(default_factory=dict)
+    planned: dict[str, float | None] = field(default_factory=dict)
     failures: Failures = field(default_factory=Failures)
 
 

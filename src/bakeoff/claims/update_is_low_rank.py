@@ -45,7 +45,7 @@ CLAIM = Claim(
     source="Hu et al. 2021, arXiv:2106.09685, sections 4.1 and 7",
     hypothesis="The rank that holds 90 % of the energy (squared singular values) of full tuning's "
     "change of a linear layer, averaged over layers by their size, is below a quarter of the "
-    "width.",
+    "full rank, which for a square layer is the width.",
     supported_if="the mean over seeds of that share is below a quarter of the full rank",
     contradicted_if="it is above a quarter",
     does_not_show="That low-rank training finds this change, or that the rest of it does nothing: "

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from bakeoff.claims.contract import Claim
-from bakeoff.claims.simulation import smallest_effect
+import numpy as np
+
+from bakeoff.claims.measured import machine_of
 from bakeoff.claims.suite import STUDIES, Found, Suite
 from bakeoff.version import __version__
-
-
-def planned_effect(suite: Suite, claim: Claim) -> float:
-    """The smallest effect that a claim's design finds with 80 % probability, before it is run."""
-    return smallest_effect(claim, suite.size, family=len(suite.claims))
 
 
 def as_mapping(suite: Suite, found: Found) -> dict[str, Any]:
@@ -21,7 +17,7 @@ def as_mapping(suite: Suite, found: Found) -> dict[str, Any]:
         "claims": {name: _one(suite, found, name) for name in suite.claims},
         "bakeoff": __version__,
         "base": suite.main.reference,
-        "bases": {facts.reference: facts.parameters for facts in suite.facts},
+        "bases": {facts.reference: facts.parameters for facts in (*suite.facts, suite.main)},
         "size": suite.size.name,
         "device": suite.device,
         "failed": found.failures.said,
@@ -39,7 +35,7 @@ def _one(suite: Suite, found: Found, name: str) -> dict[str, Any]:
         "seeds": finding.repeats,
         "seconds": round(found.seconds[name], 1),
         "smallest_effect": finding.smallest_effect,
-        "planned_smallest_effect": planned_effect(suite, claim),
+        "planned_smallest_effect": found.planned.get(name),
         "why": finding.why,
         "notes": list(found.evidence[name].notes),
         "repeats": claim.repeats,
@@ -57,5 +53,10 @@ def _one(suite: Suite, found: Found, name: str) -> dict[str, Any]:
             one.contrast.name: {"effect": one.effect, "values": list(one.per_repeat)}
             for one in finding.estimates
         },
+        "conditions": {
+            condition: [float(one) if np.isfinite(one) else None for one in np.atleast_1d(value)]
+            for condition, value in found.evidence[name].values.items()
+        },
+        "measured_on": machine_of(suite, name) if claim.measure else "",
         "studies": [f"{STUDIES}/{study}" for study in found.studies.get(name, [])],
     }

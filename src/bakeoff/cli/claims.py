@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.cli.common import DeviceOption
-from bakeoff.cli.exit_codes import BAD_INPUT, FAULT
+from bakeoff.cli.common import DeviceOption, MixVersionsOption
+from bakeoff.cli.exit_codes import BAD_INPUT, FAULT, INTERRUPTED
 from bakeoff.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def claims(
         str | None,
         typer.Option(metavar="TIME", help="2h, 90m: what there is by then is decided and shown."),
     ] = None,
+    mix_versions: MixVersionsOption = False,
     out: Annotated[
         Path, typer.Option(metavar="DIR", help="Where claims.json, claims.html and studies go.")
     ] = Path("runs/claims"),
@@ -85,7 +86,7 @@ def claims(
     from bakeoff.claims.contract import SIZES
     from bakeoff.claims.registry import claims_named
 
-    chosen = claims_named(names or (), quick=quick)
+    chosen = claims_named(names or (), quick=quick, left_out=_say_left_out)
     if listed:
         _list(chosen, SIZES["quick" if quick else "full"])
         return
@@ -101,19 +102,29 @@ def claims(
         )
     # Heavy, so loaded only once the claims are known to be there.
     from bakeoff.api.claims import run_claims
+    from bakeoff.execution.stopping import Stopped
 
-    found = run_claims(
-        list(chosen),
-        quick=quick,
-        base=base,
-        bases=family,
-        data=data,
-        device=device,
-        executor=executor,
-        budget=budget,
-        out=out,
-        console=Console(stderr=True),
-    )
+    try:
+        found = run_claims(
+            list(chosen),
+            quick=quick,
+            base=base,
+            bases=family,
+            data=data,
+            device=device,
+            executor=executor,
+            budget=budget,
+            mix_versions=mix_versions,
+            out=out,
+            console=Console(stderr=True),
+        )
+    except KeyboardInterrupt as stopped:
+        why = str(stopped) or "Interrupted."
+        page = out / "claims.html"
+        there = f" What is there: {page}." if page.exists() else ""
+        sys.stderr.write(f"{why}{there} The same command goes on.\n")
+        code = stopped.exit_code if isinstance(stopped, Stopped) else INTERRUPTED
+        raise typer.Exit(code) from None
     console = Console()
     for name, one in found.claims.items():
         console.print(f"[bold]{escape(name)}[/]: {one['verdict']}", highlight=False)
@@ -122,8 +133,13 @@ def claims(
     if found.failed:
         sys.stderr.write("".join(f"{trace}\n" for trace in found.traces))
         said = "".join(f"\n  {one}" for one in found.failed)
-        sys.stderr.write(f"error: not all was run or measured:{said}\nThe same command goes on.\n")
+        goes_on = "Once that is mended, the same command goes on."
+        sys.stderr.write(f"error: not all was run or measured:{said}\n{goes_on}\n")
         raise typer.Exit(FAULT if found.traces else BAD_INPUT)
+
+
+def _say_left_out(text: str) -> None:
+    sys.stderr.write(f"note: {text}\n")
 
 
 def _list(chosen: dict[str, Claim], size: Size) -> None:
@@ -135,5 +151,9 @@ def _list(chosen: dict[str, Claim], size: Size) -> None:
     console = Console()
     for name, claim in chosen.items():
         console.print(f"[bold]{escape(name)}[/]: {escape(claim.title)}", highlight=False)
-        for word, text in listed(claim, size, family=len(chosen)):
+        try:
+            lines = listed(claim, size, family=len(chosen))
+        except Exception as error:  # of a claim of somebody's own
+            lines = [("broken", f"{type(error).__name__}: {error}")]
+        for word, text in lines:
             console.print(f"  [dim]{word}:[/] {escape(text)}", highlight=False)

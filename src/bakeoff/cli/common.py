@@ -80,6 +80,13 @@ DeviceOption = Annotated[
         autocompletion=_devices, help="auto, cpu or cuda; cuda:1 is the second of several GPUs."
     ),
 ]
+MixVersionsOption = Annotated[
+    bool,
+    typer.Option(
+        "--mix-versions",
+        help="Goes on with a run that other versions of bakeoff or its libraries began.",
+    ),
+]
 BaseOption = Annotated[
     str | None,
     typer.Option(

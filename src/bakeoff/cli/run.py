@@ -20,6 +20,7 @@ from bakeoff.cli.common import (
     MaxMemory,
     MaxTime,
     MethodsOption,
+    MixVersionsOption,
     SeedsOption,
     SetOption,
     StudyOrRunArgument,
@@ -72,13 +73,7 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Runs also what needs more memory than there is.")
     ] = False,
-    mix_versions: Annotated[
-        bool,
-        typer.Option(
-            "--mix-versions",
-            help="Goes on with a run that other versions of bakeoff or its libraries began.",
-        ),
-    ] = False,
+    mix_versions: MixVersionsOption = False,
     executor: Annotated[
         str | None,
         typer.Option(

@@ -48,6 +48,23 @@ def made_folder(name: str, cache_dir: Path) -> Path:
     return cache_dir / "bases" / name
 
 
+def is_member(reference: str, root: Path) -> bool:
+    """Whether a reference is a member's name, or a folder with a member's card.
+
+    Args:
+        reference: of a base. root: the folder that a relative one is looked up in.
+    """
+    names = ("tiny", *FAMILY)
+    if reference in names:
+        return True
+    try:
+        card = (root / Path(reference).expanduser() / "README.md").read_text(encoding="utf-8")
+    except (OSError, ValueError, RuntimeError):
+        return False
+    title = next((line[2:].strip() for line in card.splitlines() if line.startswith("# ")), "")
+    return title in names and "`bakeoff.data.wire`, split `pretrain`" in card
+
+
 def member_folder(name: str, cache_dir: Path) -> Path | None:
     """Where a member is: in the package or in the cache; None where it has still to be made."""
     shipped = FAMILY[name].shipped
