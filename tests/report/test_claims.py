@@ -94,6 +94,29 @@ def test_a_link_in_a_report_ends_in_the_same_page(complete: Path) -> None:
         assert f"bakeoff claims {link.removeprefix('#claim-')} --base tiny" in item.text
 
 
+def test_a_command_names_what_the_claim_takes(tmp_path: Path) -> None:
+    results = with_methods(golden("four"), lora={"kind": "soft_prompt"})
+    copy_of("four", tmp_path, lambda _: results)
+    run = load_run(tmp_path)
+
+    def said(source: object, *names: str) -> dict[str, tuple[str, str]]:
+        study = {**results.study, "task": {**results.study["task"], "source": source}}
+        changed = replace(run, results=replace(results, study=study))
+        found = touched_claims(changed, {"test_nll": names})
+        return {one.name: (one.command, one.where) for one in found}
+
+    of_wire = said("wire", "scale_closes_gap", "tuning_forgets")
+    command, where = of_wire["scale_closes_gap"]
+    assert command == "bakeoff claims scale_closes_gap --bases BASES" and "one family" in where
+    given = said("my rows.csv", "init_matters", "tuning_forgets")
+    assert (
+        given["init_matters"][0] == "bakeoff claims init_matters --base tiny --data 'my rows.csv'"
+    )
+    assert given["tuning_forgets"][0] == of_wire["tuning_forgets"][0]
+    command, where = said({"train": "a.csv"}, "init_matters")["init_matters"]
+    assert command.endswith("--data DATA") and "DATA the file" in where
+
+
 def test_a_study_of_a_run_of_claims_leads_to_its_verdicts(tmp_path: Path) -> None:
     copy_of("four", tmp_path / "studies" / "one")
     run = load_run(tmp_path / "studies" / "one")

@@ -8,6 +8,7 @@ from bakeoff.claims.contract import (
     BaseFacts,
     Claim,
     Contrast,
+    Curve,
     Floats,
     Noise,
     Part,
@@ -15,6 +16,7 @@ from bakeoff.claims.contract import (
     Size,
     Values,
 )
+from bakeoff.claims.curves import curve_over
 from bakeoff.claims.entrants import lora
 
 _MARGIN = 0.01
@@ -48,6 +50,11 @@ def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
     return (Part(entrants=entrants),)
 
 
+def _curve(values: Values) -> Curve | None:
+    labels = {"attention": "attention alone", "mlp": "MLPs alone"}
+    return curve_over(values, labels, "LoRA on", "test loss, nats per token")
+
+
 def _statistic(values: Values) -> Mapping[str, Floats]:
     return {"gain": values["attention"] - values["mlp"]}
 
@@ -72,6 +79,7 @@ CLAIM = Claim(
     ),
     statistic=_statistic,
     design=_design,
+    curve=_curve,
     planted=Planted(
         supported={"attention": 2.05, "mlp": 2.0},
         contradicted={"attention": 1.98, "mlp": 2.0},

@@ -8,6 +8,7 @@ from bakeoff.claims.contract import (
     BaseFacts,
     Claim,
     Contrast,
+    Curve,
     Floats,
     Noise,
     Part,
@@ -15,6 +16,7 @@ from bakeoff.claims.contract import (
     Size,
     Values,
 )
+from bakeoff.claims.curves import curve_over
 from bakeoff.claims.entrants import full, soft_prompt
 
 _MARGIN = 0.02
@@ -31,6 +33,18 @@ def _statistic(values: Values) -> Mapping[str, Floats]:
         return values[f"shift:{name}@{shifted}"] - values[f"shift:{name}"]
 
     return {shifted: lost("full", shifted) - lost("soft", shifted) for shifted in _SETS}
+
+
+def _curves(values: Values) -> list[Curve]:
+    """The losses of each on the rows that it knows and on the shifted ones."""
+    found = []
+    for name, words in (("full", "full tuning"), ("soft", "the soft prompt")):
+        places = {"": "six desks", "@desks": "unseen desks", "@sheets": "lists of facts"}
+        labels = {f"shift:{name}{at}": label for at, label in places.items()}
+        title = f"test loss of {words}, nats per token"
+        if (curve := curve_over(values, labels, "test rows", title)) is not None:
+            found.append(curve)
+    return found
 
 
 CLAIM = Claim(
@@ -57,6 +71,7 @@ CLAIM = Claim(
     ),
     statistic=_statistic,
     design=_design,
+    curve=_curves,
     planted=Planted(
         supported={
             **{"shift:full": 2.0, "shift:full@desks": 2.4, "shift:full@sheets": 2.6},

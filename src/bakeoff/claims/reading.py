@@ -16,15 +16,16 @@ from numpy.typing import NDArray
 from bakeoff.claims.completeness import untested
 from bakeoff.claims.contract import Floats
 from bakeoff.errors import StoreError
-from bakeoff.formatting import join
+from bakeoff.formatting import join, shown_whole
 from bakeoff.runs.arrays import read_arrays
+from bakeoff.runs.groups import groups_of
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import MethodRecord, Results
 from bakeoff.runs.settings import setting
 from bakeoff.types import RunState
 
 BLOCKS: Final = 20
-"""Of test rows, left out one at a time; a row's place modulo this is its block."""
+"""Of test rows, left out one at a time; a row's place (its group's) modulo this is its block."""
 _METRIC: Final = "nll"
 
 
@@ -34,15 +35,17 @@ class Measured:
 
     Attributes:
         notes: what a reader should know of how they came about.
+        groups: by set, [rows] which hang together, see ``runs.groups``.
     """
 
     values: dict[str, Floats] = field(default_factory=dict)
     without: list[dict[str, Floats]] = field(default_factory=lambda: [{} for _ in range(BLOCKS)])
     notes: list[str] = field(default_factory=list)
+    groups: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
 
-    def add(self, name: str, files: Sequence[Path]) -> None:
-        """Adds a condition from the scores of its runs, [] for one without seeds."""
-        found = [losses_of(file) for file in files]
+    def add(self, name: str, files: Sequence[Path], of: str = "test") -> None:
+        """Adds a condition from the scores of its runs on a set, [] for one without seeds."""
+        found = [losses_of(file, self.groups.get(of)) for file in files]
         self.values[name] = np.array([whole for whole, _ in found])
         for j, one in enumerate(self.without):
             one[name] = np.array([left[j] for _, left in found])
@@ -71,8 +74,12 @@ class Measured:
         self.notes += other.notes
 
 
-def losses_of(file: Path) -> tuple[float, Floats]:
+def losses_of(file: Path, groups: NDArray[np.int64] | None = None) -> tuple[float, Floats]:
     """The loss of a run on a set, in nats per token, and [BLOCKS] without each block of rows.
+
+    Args:
+        file: of its scores. groups: [rows] of which those of one number are in one block; None has
+            each row alone.
 
     Raises:
         StoreError: the file is missing or torn.
@@ -82,7 +89,9 @@ def losses_of(file: Path) -> tuple[float, Floats]:
         raise StoreError(f"{file}: holds no losses of the rows; run the same command again")
     sums = np.asarray(arrays[_METRIC], dtype=np.float64)
     total = sums.sum(axis=0)
-    block = np.arange(len(sums)) % BLOCKS
+    if groups is None or len(groups) != len(sums):
+        groups = np.arange(len(sums))
+    block = groups % BLOCKS
     parts = np.stack([sums[block == j].sum(axis=0) for j in range(BLOCKS)])
     left = total - parts
     return float(total[0] / total[1]), left[:, 0] / np.maximum(left[:, 1], 1e-12)
@@ -202,7 +211,8 @@ def _listed(names: Iterable[str]) -> str:
 
 def _measured_of(source: Source, results: Results, seeds: set[int]) -> Measured:
     """What one study measured. Entrants of the figure alone have all the seeds they have."""
-    found, place, front = Measured(), source.place, source.front
+    place, front = source.place, source.front
+    found = Measured(groups=groups_of(place))
     at_edge, unfinished = [], []
     for entrant, method in source.methods.items():
         own = seeds
@@ -227,6 +237,12 @@ def _measured_of(source: Source, results: Results, seeds: set[int]) -> Measured:
             f"{_listed(unfinished)} had not stopped improving when training ended ({place.name})."
         )
     test = results.data.test
+    planned = setting(results.study, "task.examples.test")
+    if isinstance(planned, int) and test.examples < planned:
+        found.notes.append(
+            f"The design asks for {shown_whole(planned)} test rows, and there are "
+            f"{shown_whole(test.examples)} ({place.name})."
+        )
     if test.tokens_read is not None:
         found.put(f"{front}rows#input", np.array(test.tokens_read / max(1, test.examples)))
     for baseline, asked in results.baselines.items():
@@ -234,10 +250,10 @@ def _measured_of(source: Source, results: Results, seeds: set[int]) -> Measured:
         _add_baseline(found, f"{front}{baseline}", _draws(folder, results, seeds))
         for name in asked.also_test:
             file = folder / f"also-{name}.npz"
-            _add_baseline(found, f"{front}{baseline}@{name}", [file])
+            _add_baseline(found, f"{front}{baseline}@{name}", [file], f"also-{name}")
             # A written prompt is the untuned base on rows that are laid out in another way.
             if name.startswith("prompt_") and baseline == "zero_shot":
-                _add_baseline(found, f"{front}{name}", [file])
+                _add_baseline(found, f"{front}{name}", [file], f"also-{name}")
     return found
 
 
@@ -254,11 +270,11 @@ def _draws(folder: Path, results: Results, seeds: set[int]) -> list[Path]:
     return [file for seed, file in zip(order, files, strict=True) if seed in seeds]
 
 
-def _add_baseline(found: Measured, name: str, files: Sequence[Path]) -> None:
-    """Adds a baseline: [] of one run, [S] of several."""
+def _add_baseline(found: Measured, name: str, files: Sequence[Path], of: str = "test") -> None:
+    """Adds a baseline's losses on a set: [] of one run, [S] of several."""
     if not all(file.exists() for file in files):
         return
-    found.add(name, files)
+    found.add(name, files, of)
     if len(files) == 1:
         for one in (found.values, *found.without):
             one[name] = one[name][0]
@@ -290,4 +306,5 @@ def _add_method(
     # Of a shared study other claims' sets may still be without some scores.
     for one in sets:
         if one in record.also_test:
-            found.add(f"{name}@{one}", [folder / f"also-{one}.npz" for folder in folders])
+            files = [folder / f"also-{one}.npz" for folder in folders]
+            found.add(f"{name}@{one}", files, f"also-{one}")

@@ -10,6 +10,7 @@ from bakeoff.claims.contract import (
     BaseFacts,
     Claim,
     Contrast,
+    Curve,
     Floats,
     Noise,
     Part,
@@ -17,6 +18,7 @@ from bakeoff.claims.contract import (
     Size,
     Values,
 )
+from bakeoff.claims.curves import curve_over
 from bakeoff.claims.entrants import full, lora
 
 _MARGIN = 0.05
@@ -36,6 +38,18 @@ def _cost(values: Values, name: str) -> Floats:
 
 def _statistic(values: Values) -> Mapping[str, Floats]:
     return {"spared": _cost(values, "full") - _cost(values, "lora_8")}
+
+
+def _curves(values: Values) -> list[Curve]:
+    """The losses on running text and on the task, untuned and tuned."""
+    found = []
+    names = {"zero_shot": "untuned", "lora_8": "LoRA of rank 8", "full": "full tuning"}
+    for at, words in ((f"@{_SET}", "running text"), ("", "the task")):
+        labels = {f"forget:{name}{at}": label for name, label in names.items()}
+        curve = curve_over(values, labels, "tuned by", f"loss on {words}, nats per token")
+        if curve is not None:
+            found.append(curve)
+    return found
 
 
 def _world(full_lost: float, lora_lost: float) -> dict[str, float]:
@@ -68,6 +82,7 @@ CLAIM = Claim(
     ),
     statistic=_statistic,
     design=_design,
+    curve=_curves,
     planted=Planted(
         supported=_world(0.5, 0.2), contradicted=_world(0.2, 0.3), noise=Noise(seed=0.01, row=0.2)
     ),

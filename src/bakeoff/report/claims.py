@@ -47,6 +47,10 @@ _OUTCOME: Final = ("tradeoff", "quality", "rows")
 """Groups of figures that show what methods reach."""
 OTHER_SETS: Final = "also"
 """The page's section of other test sets, whose tables touch claims as figures do."""
+_OVER_BASES: Final = ("scale_closes_gap",)
+"""Those that take several bases."""
+_OF_MADE_ARTICLES: Final = ("prompts_resist_shift", "tuning_forgets")
+"""Those that know no other data."""
 _Methods = Sequence[MethodRecord]
 
 
@@ -55,13 +59,15 @@ class TouchedClaim:
     """A claim that figures of a report touch.
 
     Attributes:
-        command: what tests it on the report's base. page: where its verdict is, from the report;
-            None where none is known of.
+        command: what tests it; ``BASES`` and ``DATA`` stand for what only the reader knows.
+        where: on which bases and data the command does, in words.
+        page: where its verdict is, from the report; None where none is known of.
     """
 
     name: str
     title: str
     command: str
+    where: str
     page: str | None
 
 
@@ -105,7 +111,8 @@ def claims_by_place(results: Results, figures: Sequence[Figure]) -> dict[str, li
     """The names of the claims that each figure touches, by its name, and ``OTHER_SETS``."""
     methods = list(results.methods.values())
     touched = {name: places for name, (places, is_met) in _TOUCHES.items() if is_met(methods)}
-    if "few_shot" not in results.baselines:
+    # Its eight prompts are written for summaries.
+    if "few_shot" not in results.baselines or results.task.kind != "summarize":
         touched.pop("soft_beats_discrete", None)
     places_of = {figure.name: {figure.group, figure.name} for figure in figures}
     if results.also_test:
@@ -121,12 +128,12 @@ def touched_claims(run: Run, by_place: Mapping[str, Sequence[str]]) -> list[Touc
     """What the page says of each claim that any of its figures or tables touches."""
     named = {claim for claims in by_place.values() for claim in claims}
     tested = _tested_beside(run)
-    arguments = _arguments(run.results)
     return [
         TouchedClaim(
             name=name,
             title=title,
-            command=shlex.join(["bakeoff", "claims", name, *arguments]),
+            command=" ".join(["bakeoff claims", name, *_arguments(run.results, name)]),
+            where=_where(_arguments(run.results, name)),
             page=f"{_PAGE}#{name}" if name in tested else None,
         )
         for name, title in TITLES.items()
@@ -144,10 +151,20 @@ def _tested_beside(run: Run) -> frozenset[str]:
     return frozenset(words)
 
 
-def _arguments(results: Results) -> list[str]:
-    """The study's base, and its data where a path names them."""
+def _arguments(results: Results, claim: str) -> list[str]:
+    """The study's base, or its family; and its data, as far as they have a name."""
     base, source = setting(results.study, "base"), setting(results.study, "task.source")
-    found = ["--base", str(base)] if base else []
-    if isinstance(source, str) and source != "wire":
-        found += ["--data", source]
-    return found
+    found = ["--base", shlex.quote(str(base))] if base else []
+    if claim in _OVER_BASES:
+        found = ["--bases", "BASES"]
+    if source == "wire" or claim in _OF_MADE_ARTICLES:
+        return found
+    return [*found, "--data", shlex.quote(source) if isinstance(source, str) else "DATA"]
+
+
+def _where(arguments: Sequence[str]) -> str:
+    """What a claim's command tests it on, in words."""
+    found = "on this base"
+    if "BASES" in arguments:
+        found = "on the bases of one family, three or more of rising size, with commas between them"
+    return f"{found}, with DATA the file or folder of these rows" if "DATA" in arguments else found

@@ -40,6 +40,7 @@ from bakeoff.memory import resident_bytes
 from bakeoff.ranks import ranks
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import RunFolder
+from bakeoff.runs.groups import keep_groups
 from bakeoff.runs.hashes import HASHES_FILE
 from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
@@ -232,6 +233,8 @@ class Runner:
             in_processes=isinstance(self.elsewhere, OnProcesses) if is_narrow(bench.base) else None,
         )
         self.folder.sweep()
+        also = {f"also-{name}": found.data.groups for name, found in bench.also.items()}
+        keep_groups(self.folder, {"test": bench.data.splits["test"].groups, **also})
         if self.elsewhere is not None:
             self.elsewhere.prepare(self.folder, events)
         findings = Findings(schedule=schedule, started=now(), wall_seconds=wall)

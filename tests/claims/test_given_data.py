@@ -1,0 +1,168 @@
+"""Claims on data of one's own: which rows, how many, how long, and whose groups."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bakeoff.api.claims import _beside_rows, _given_data
+from bakeoff.api.running import RunSettings, execute
+from bakeoff.api.study import Study
+from bakeoff.claims.contract import SIZES
+from bakeoff.claims.listing import NOMINAL, design_words
+from bakeoff.claims.planning import plan_studies, why_untestable
+from bakeoff.claims.reading import BLOCKS, Source, losses_of, measured_together
+from bakeoff.claims.registry import claims_named
+from bakeoff.data.sources import open_source
+from bakeoff.data.sources.opening import open_test_source
+from bakeoff.runs.arrays import arrays_bytes
+from bakeoff.runs.groups import GROUPS_FILE, groups_of, keep_groups
+from bakeoff.runs.storage import Storage
+from bakeoff.tasks.contract import columns_of
+from tests.claims.test_reading import study as with_scores
+
+FULL, QUICK = SIZES["full"], SIZES["quick"]
+SOFT, FEW, PREFIX = "soft_beats_discrete", "few_tokens_suffice", "prefix_is_not_monotone"
+
+
+def summaries(count: int) -> list[dict[str, str]]:
+    """Documents with summaries, each as long as the others."""
+    words = ["council", "harbour", "bridge", "school", "market", "winter", "forest", "engine"]
+    return [
+        {
+            "document": " ".join(
+                f"The {words[(i + j) % 8]} of number {i} was seen." for j in range(9)
+            ),
+            "summary": f"The {words[i % 8]} of number {i}.",
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture
+def rows(place: Path) -> Path:
+    file = place / "mine.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in summaries(300)), encoding="utf-8")
+    return file
+
+
+def test_written_prompts_are_asked_on_the_test_rows_of_the_study(rows: Path, place: Path) -> None:
+    """One file is divided by a hash; as a further test set it would be taken whole."""
+    data = _given_data(str(rows), "tiny", place / "out")
+    assert data.takes_prompts
+    study = plan_studies(claims_named([SOFT]), [NOMINAL], NOMINAL, QUICK, data)[0]
+    loaded = Study.from_mapping(study.mapping).at(place / "run")
+    columns = columns_of(loaded.task)
+    own = open_source(loaded.task.options, columns, root=loaded.root)
+    tested = [dict(one.values) for one in own.records("test")]
+    assert 10 < len(tested) < 60
+    for name in ("prompt_1", "prompt_8"):
+        options = loaded.also[name].task.options
+        asked = open_test_source(options, columns_of(loaded.also[name].task), root=loaded.root)
+        assert [dict(one.values) for one in asked.records("test")] == tested
+
+
+def test_a_folder_of_splits_is_asked_as_it_is(place: Path) -> None:
+    for split, count in (("train", 60), ("validation", 20), ("test", 30)):
+        text = "".join(json.dumps(row) + "\n" for row in summaries(count))
+        (place / "mine" / f"{split}.jsonl").parent.mkdir(exist_ok=True)
+        (place / "mine" / f"{split}.jsonl").write_text(text, encoding="utf-8")
+    data = _given_data(str(place / "mine"), "tiny", place / "out")
+    assert data.prompts_source is None and data.train_rows == 60
+    assert not (place / "out").exists()
+
+
+def test_data_are_named_as_bakeoff_init_names_them(
+    rows: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = _given_data(f"[{rows.name}]", "tiny", place / "out")
+    assert listed.train_rows == _given_data(str(rows), "tiny", place / "out").train_rows
+    stream = SimpleNamespace(buffer=io.BytesIO(rows.read_bytes()), isatty=lambda: False)
+    monkeypatch.setattr("sys.stdin", stream)
+    piped = _given_data("-", "tiny", place / "out")
+    [kept] = (place / "out" / "data").glob("rows-*/*")
+    assert Path(str(piped.task["source"])) == kept and kept.read_bytes() == rows.read_bytes()
+
+
+def test_updates_follow_the_rows_that_there_are(rows: Path, place: Path) -> None:
+    data = _given_data(str(rows), "tiny", place / "out")
+    assert data.train_rows is not None and 200 < data.train_rows < 300
+    studies = plan_studies(claims_named([SOFT]), [NOMINAL], NOMINAL, FULL, data)
+    updates = {
+        study.mapping["task"]["examples"]["train"]: study.mapping["task"]["examples"]["train"]
+        * study.mapping["protocol"]["epochs"]
+        for study in studies
+    }
+    # 256 rows are all that there are, and fewer have as many updates.
+    assert set(updates) == {16, 64, data.train_rows}
+    assert all(seen == pytest.approx(data.train_rows, rel=0.2) for seen in updates.values())
+    words = design_words(claims_named([FEW])[FEW], FULL, NOMINAL, data)
+    assert f"on {data.train_rows} rows" in words
+
+
+def test_prompts_are_as_long_as_the_rows_leave_room(rows: Path, place: Path) -> None:
+    data = _given_data(str(rows), "tiny", place / "out")
+    long = replace(data, task={**data.task, "max_length": 448})
+    facts = _beside_rows(NOMINAL, long)
+    assert facts.room == 64
+    chosen = claims_named([FEW, PREFIX, SOFT])
+    why = {name: why_untestable(c, [facts], facts, FULL, long) for name, c in chosen.items()}
+    assert "too few positions" in why[FEW] and not why[PREFIX] and not why[SOFT]
+    [study] = plan_studies({PREFIX: chosen[PREFIX]}, [facts], facts, FULL, long)
+    assert list(study.mapping["methods"]) == ["prefix_1", "prefix_5", "prefix_20", "prefix_50"]
+    longer = replace(data, task={**data.task, "max_length": 500})
+    facts = _beside_rows(NOMINAL, longer)
+    said = why_untestable(chosen[SOFT], [facts], facts, FULL, longer)
+    assert said == "A prompt of 20 tokens beside rows of 500 takes 520 positions, and tiny has 512."
+    room = claims_named(["prompts_cost_length"])["prompts_cost_length"]
+    answers = replace(data, task={**data.task, "max_target_tokens": 120})
+    assert "no room before answers of up to 120" in why_untestable(
+        room, [NOMINAL], NOMINAL, FULL, answers
+    )
+
+
+def test_rows_of_one_group_are_left_out_together(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sums = np.stack([rng.uniform(10, 20, 60), rng.integers(3, 9, 60)], axis=1)
+    file = tmp_path / "test.npz"
+    file.write_bytes(arrays_bytes({"nll": sums}))
+    groups = np.repeat(np.arange(30), 2)
+    _, without = losses_of(file, groups)
+    kept = sums[groups % BLOCKS != 4].sum(axis=0)
+    assert without[4] == pytest.approx(kept[0] / kept[1])
+    # Of another number of rows they say nothing.
+    assert losses_of(file, groups[:-1])[1] == pytest.approx(losses_of(file)[1])
+
+    place = with_scores(tmp_path / "study")
+    alone = measured_together([Source(place=place, methods={"full": "full"})])
+    storage = Storage(place)
+    keep_groups(storage, {"test": None})
+    assert not (place / GROUPS_FILE).exists() and groups_of(place) == {}
+    keep_groups(storage, {"test": [str(i // 2) for i in range(40)], "also-other": None})
+    assert groups_of(place)["test"].tolist() == [i // 2 for i in range(40)]
+    together = measured_together([Source(place=place, methods={"full": "full"})])
+    assert together.values["full"] == pytest.approx(alone.values["full"])
+    assert together.without[0]["full"] != pytest.approx(alone.without[0]["full"])
+
+
+def test_a_run_keeps_the_groups_of_its_test_rows(
+    place: Path, small: Callable[..., dict[str, Any]]
+) -> None:
+    texts = [{"text": " ".join(f"word{i}{j} of a text" for j in range(60))} for i in range(60)]
+    text = "".join(json.dumps(row) + "\n" for row in texts)
+    (place / "texts.jsonl").write_text(text, encoding="utf-8")
+    task = {"kind": "text", "source": "texts.jsonl", "text": "text", "max_length": 64}
+    study = {**small(methods={"lora": {"kind": "lora", "rank": 1}}), "task": task}
+    settings = RunSettings(device="cpu", costs=False)
+    execute(Study.from_mapping(study), place / "out", Console(quiet=True), settings)
+    groups = groups_of(place / "out")["test"]
+    assert len(set(groups.tolist())) < len(groups)
