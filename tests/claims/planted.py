@@ -75,7 +75,7 @@ class Study:
                 test={"nll": Estimate(mean=2.0)} if tested else {},
                 also_test={one: {"nll": Estimate(mean=2.0)} for one in sets if tested},
                 candidates=tuple(runs),
-                learning_rate=1e-3,
+                learning_rate=mapping["methods"][name].get("learning_rate", 1e-3),
                 cell=None,
             )
         asked = [one if isinstance(one, str) else next(iter(one)) for one in mapping["baselines"]]

@@ -90,7 +90,7 @@ def _planned(suite: Suite, name: str, failures: Failures) -> float | None:
     try:
         effect = smallest_effect(suite.claims[name], suite.size, family=len(suite.claims))
     except Exception as error:  # of a claim of somebody's own
-        failures.keep(name, error)
+        failures.keep(f"{name}, what its design finds", error)
         return None
     return effect if math.isfinite(effect) else None
 

@@ -1,0 +1,310 @@
+"""What goes wrong in a run of claims costs the claims that it touches, and no others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bakeoff.api import claims as api
+from bakeoff.api.claims import _made_data, run_claims
+from bakeoff.api.running import StoppedEarly
+from bakeoff.claims import registry
+from bakeoff.claims.contract import SIZES, Part, Planted, Values
+from bakeoff.claims.entrants import full, lora
+from bakeoff.claims.listing import NOMINAL
+from bakeoff.claims.page import build_page
+from bakeoff.claims.registry import claims_named
+from bakeoff.claims.rules import Verdict
+from bakeoff.claims.running import run_suite
+from bakeoff.claims.suite import Suite
+from bakeoff.claims.writing import as_mapping
+from bakeoff.errors import ConfigError, StoreError
+from bakeoff.execution.stopping import Stopped
+from bakeoff.runs.reading import read_results
+from bakeoff.types import RunState
+from tests.claims.planted import Study, suite_of
+from tests.claims.test_rules import made
+from tests.golden_folders import save
+
+FEW, FULL_RANK, LOW_RANK = "few_tokens_suffice", "full_rank_lora_is_full", "update_is_low_rank"
+RATES, WEIGHTS, SCALE = "rate_of_lora_is_ten_times_full", "weights_are_low_rank", "scale_closes_gap"
+Cli = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return _made_data(tmp_path_factory.mktemp("claims"), SIZES["quick"])
+
+
+@pytest.fixture
+def planted(data: Any, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """Stands for the training of all studies of ``run_claims``."""
+    study = Study()
+    monkeypatch.setattr(api, "_made_data", lambda *_: data)
+    monkeypatch.setattr(api, "execute", lambda mapping, place, *_: study(mapping, place, None))
+    monkeypatch.setattr(api, "Study", SimpleNamespace(from_mapping=lambda mapping: mapping))
+    return study
+
+
+def test_what_one_claim_asks_for_is_refused_and_the_others_of_its_study_are_run(
+    data: Any, tmp_path: Path
+) -> None:
+    study = Study()
+
+    def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
+        if "soft_100" in mapping["methods"]:
+            raise ConfigError("methods.soft_100: has no room")
+        study(mapping, place, seconds)
+
+    for deadline in (None, float("inf")):
+        study.ran.clear()
+        suite: Any = suite_of((FEW, FULL_RANK), tmp_path / str(deadline), data, study)
+        found = run_suite(replace(suite, run_study=run_study, deadline=deadline))
+        assert found.findings[FULL_RANK].verdict is Verdict.SUPPORTED
+        assert found.findings[FEW].verdict is Verdict.UNDECIDED
+        assert "was refused: methods.soft_100: has no room" in found.findings[FEW].why
+        assert "goes on" not in found.findings[FEW].why
+        assert found.failures.said == [f"{FEW}: methods.soft_100: has no room"]
+        assert [methods for _, methods in study.ran] == [["full", "lora_128"]]
+
+
+def test_an_error_that_is_a_fault_of_ours_leaves_a_trace_and_the_other_studies(
+    data: Any, tmp_path: Path
+) -> None:
+    study = Study(raises=lambda name: ZeroDivisionError("by zero") if "main" in name else None)
+    suite = suite_of((FULL_RANK, "init_matters"), tmp_path, data, study)
+    found = run_suite(suite)
+    assert found.findings[FULL_RANK].verdict is Verdict.UNDECIDED
+    assert found.findings["init_matters"].effect is not None
+    assert "ZeroDivisionError: by zero" in found.failures.said[0]
+    assert "Traceback" in found.failures.traces[0]
+
+
+def test_a_remedy_is_one_that_the_command_has(data: Any, tmp_path: Path) -> None:
+    study = Study(raises=lambda name: StoreError("put the earlier run aside with --fresh"))
+    found = run_suite(suite_of((FULL_RANK,), tmp_path, data, study))
+    assert f"move {tmp_path / 'studies'}" in found.failures.said[0]
+
+
+@pytest.mark.parametrize(("stop", "code"), [(Stopped(143, "Terminated."), 143), (None, 130)])
+def test_what_there_is_is_written_where_a_call_is_interrupted(
+    stop: Stopped | None,
+    code: int,
+    planted: Study,
+    cli: Cli,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def execute(mapping: Any, folder: Path, *_: Any) -> None:
+        if "labels" in folder.name:
+            raise StoppedEarly(stop or KeyboardInterrupt(), None)
+        planted(mapping, folder, None)
+
+    monkeypatch.setattr(api, "execute", execute)
+    ended = lambda *_: pytest.fail("nothing is measured once a call is interrupted")  # noqa: E731
+    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", ended)
+    done = cli("claims", FULL_RANK, "init_matters", WEIGHTS, "--quick", "--out", "out")
+    assert done.code == code, done.err
+    assert "The same command goes on." in done.err and "out/claims.html" in done.err
+    kept = json.loads((place / "out/claims.json").read_text())
+    assert kept["claims"][FULL_RANK]["verdict"] == "supported"
+    for name in ("init_matters", WEIGHTS):
+        assert kept["claims"][name]["verdict"] == "undecided"
+        assert "interrupted" in kept["claims"][name]["why"]
+    assert kept["failed"] == []
+
+
+def test_a_signal_while_something_is_measured_ends_it_in_good_order(
+    planted: Study, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ranks(context: Any) -> Any:
+        raise Stopped(129, "The terminal was closed.")
+
+    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", ranks)
+    with pytest.raises(Stopped) as stopped:
+        run_claims([WEIGHTS], quick=True, out=place / "out")
+    assert stopped.value.exit_code == 129
+    one = json.loads((place / "out/claims.json").read_text())["claims"][WEIGHTS]
+    assert one["verdict"] == "undecided" and "interrupted" in one["why"]
+
+
+def broken_design(facts: Any, size: Any) -> Any:
+    raise KeyError("no such layer")
+
+
+def broken_world(values: Values) -> Any:
+    return {"x": values["not planted"]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"design": broken_design}, "KeyError: 'no such layer'"),
+        (
+            {"design": lambda facts, size: (Part(entrants={}, sets=("moon",)),)},
+            "asks for the further sets ['moon']",
+        ),
+        (
+            {
+                "design": lambda facts, size: (Part(entrants={"full": full(NOMINAL)}),),
+                "statistic": broken_world,
+            },
+            "KeyError: 'not planted'",
+        ),
+    ],
+    ids=["design", "sets", "world"],
+)
+def test_a_claim_of_a_package_that_is_broken_costs_the_others_nothing(
+    changes: dict[str, Any], words: str, data: Any, tmp_path: Path
+) -> None:
+    planted = Planted(supported={"full": 0.2}, contradicted={}, noise=made().planted.noise)
+    claim = made(**{"planted": planted, **changes})
+    study = Study()
+    suite: Any = suite_of((FULL_RANK,), tmp_path, data, study)
+    suite = replace(suite, claims={"made": claim, **suite.claims})
+    found = run_suite(suite)
+    assert found.findings[FULL_RANK].verdict is Verdict.SUPPORTED
+    assert found.findings["made"].verdict is Verdict.UNDECIDED
+    assert words in str(found.failures.said)
+    content = as_mapping(suite, found)
+    json.dumps(content, allow_nan=False)
+    assert "made" in build_page(suite, found)
+
+
+def test_a_package_that_cannot_be_imported_is_left_out_where_nobody_named_its_claim(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = registry.claim_named
+
+    def named(name: str) -> Any:
+        if name == "lost":
+            raise ConfigError("bakeoff claims: 'lost' cannot be imported; install its package")
+        return real(name)
+
+    monkeypatch.setattr(registry, "claim_named", named)
+    monkeypatch.setattr(registry, "claim_names", lambda: (*registry.BUILT_IN, "lost"))
+    done = cli("claims", "--list")
+    assert done.code == 0 and done.out.splitlines() == list(registry.BUILT_IN)
+    assert "lost is left out" in done.err
+    done = cli("claims", "lost", "--list")
+    assert done.code == 2 and "install its package" in done.err
+
+
+def test_a_rate_that_diverged_is_one_that_is_too_high(data: Any, tmp_path: Path) -> None:
+    """And not the end of the claim, as the search has it too."""
+    rates = claims_named([RATES])
+    [part] = rates[RATES].design(NOMINAL, SIZES["quick"])
+    study = Study()
+    run_suite(suite_of((RATES,), tmp_path, data, study))
+    [(_, methods)] = study.ran
+    by_entrant = dict(zip(part.entrants, methods, strict=True))
+    losses = (2.4, 2.2, 2.0, 2.1, 2.6)
+    study.losses = {
+        by_entrant[f"{name}_{i}"]: loss
+        for name in ("lora", "full")
+        for i, loss in enumerate(losses)
+    }
+    worst = by_entrant["full_4"]
+    study.states = {worst: RunState.DIVERGED}
+    suite = suite_of((RATES,), tmp_path / "a", data, study)
+    found = run_suite(suite)
+    finding = found.findings[RATES]
+    assert finding.verdict is Verdict.SUPPORTED and finding.repeats == 5
+    kept = as_mapping(suite, found)["claims"][RATES]
+    assert kept["conditions"]["rates:full_4"] == [None] * 5
+    assert "learning rate" in build_page(suite, found)
+    # Where it diverged with some seeds alone, these count as well.
+    [place] = (tmp_path / "a" / "studies").glob("*-rates-*")
+    results = read_results(place)
+    record = results.methods[by_entrant["full_3"]]
+    run = record.candidates[0]
+    candidates = {
+        **results.candidates,
+        run: replace(results.candidates[run], state=RunState.DIVERGED),
+    }
+    methods_now = {**results.methods, by_entrant["full_3"]: replace(record, seeds=record.seeds[1:])}
+    save(place, replace(results, candidates=candidates, methods=methods_now))
+    found = run_suite(replace(suite, run_study=lambda *_: None))
+    assert found.findings[RATES].repeats == 5
+    assert np.isinf(found.evidence[RATES].values["rates:full_3"]).sum() == 1
+    # Of another claim, which has no grid of its own, nothing can be said then.
+    study.states = {"full": RunState.DIVERGED}
+    found = run_suite(suite_of((FULL_RANK,), tmp_path / "b", data, study))
+    assert found.findings[FULL_RANK].verdict is Verdict.UNTESTABLE
+
+
+def test_the_base_of_other_claims_is_none_of_the_family(planted: Study, place: Path) -> None:
+    """Scale is over the bases that were named for it, whatever the folder's other claims have."""
+    run_claims([FULL_RANK], quick=True, out=place / "out")
+    family = ["wire-0.3m", "scratch:tiny-llama"]
+    found = run_claims([SCALE], quick=True, bases=family, out=place / "out")
+    assert found.claims[SCALE]["verdict"] == "untestable"
+    assert found.claims[FULL_RANK]["verdict"] == "supported"
+    assert {name.split("-")[0] for name, _ in planted.ran} == {"tiny"}
+    with pytest.raises(ConfigError, match="are the same weights"):
+        run_claims([SCALE], quick=True, bases=["tiny", "wire-1.1m"], out=place / "other")
+
+
+def test_a_base_that_changed_is_refused_and_its_measurements_are_not_taken(
+    data: Any, tmp_path: Path, planted: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def ranks(context: Any) -> dict[str, Any]:
+        measured.append(context.facts.fingerprint)
+        return {"weight_rank": np.linspace(0.4, 0.5, 16)}
+
+    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", ranks)
+    first: Suite = suite_of((WEIGHTS,), tmp_path / "a", data, planted)
+    run_suite(first)
+    assert run_suite(first).findings[WEIGHTS].effect is not None and len(measured) == 1
+    other = replace(first, main=replace(NOMINAL, fingerprint="other"))
+    run_suite(other)
+    assert measured == ["", "other"]
+    # Another version of bakeoff measures what a call names, and leaves the rest as it was.
+    monkeypatch.setattr("bakeoff.claims.measured.__version__", "99.0")
+    assert run_suite(replace(other, asked=[])).findings[WEIGHTS].effect is not None
+    assert len(measured) == 2
+    run_suite(other)
+    assert len(measured) == 3
+
+    run_claims([FULL_RANK], quick=True, out=tmp_path / "b")
+    real = api_facts()
+    monkeypatch.setattr(
+        "bakeoff.claims.bases.facts_of", lambda name: replace(real(name), fingerprint="retrained")
+    )
+    with pytest.raises(ConfigError, match="other weights of tiny, which changed"):
+        run_claims([FULL_RANK], quick=True, out=tmp_path / "b")
+
+
+def api_facts() -> Callable[[str], Any]:
+    from bakeoff.claims.bases import facts_of
+
+    return facts_of
+
+
+def test_what_a_claim_measures_besides_leaves_the_rows_of_its_losses(
+    data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim that measures and reads losses has the rows' error, too."""
+    monkeypatch.setattr(
+        "bakeoff.claims.weights.update_ranks", lambda context: {"factor": np.full(5, 2.0)}
+    )
+    claim = made(
+        design=lambda facts, size: (Part(entrants={"lora": lora(NOMINAL, 8)}),),
+        statistic=lambda values: {"x": values["lora"] * values["factor"]},
+        measure="bakeoff.claims.weights:update_ranks",
+    )
+    study = Study()
+    suite: Any = suite_of((), tmp_path, data, study)
+    suite = replace(suite, claims={"made": claim})
+    found = run_suite(suite)
+    assert len(found.evidence["made"].without) == 20
+    assert found.findings["made"].effect is not None
