@@ -28,7 +28,7 @@ def keep_groups(storage: Storage, groups: Mapping[str, Sequence[str] | None]) ->
     """
     known = {name: _numbered(found) for name, found in groups.items() if found is not None}
     if known:
-        storage.write_json(GROUPS_FILE, known)
+        storage.write_json(GROUPS_FILE, known, checksum=True)
 
 
 def groups_of(folder: Path) -> dict[str, NDArray[np.int64]]:

@@ -25,7 +25,7 @@ HASHES_FILE: Final = "hashes.json"
 PROMISED: Final = (
     *(RESULTS_FILE, EXAMPLES_FILE, "inputs.json", "costs.json", "notes.json", "events.jsonl"),
     *("candidates/*/record.json", "candidates/*/metrics.jsonl", "baselines/*/record.json"),
-    "judge/calls.jsonl",
+    *("judge/calls.jsonl", "groups.json"),
 )
 """What a complete run holds besides the files that records name."""
 
