@@ -8,6 +8,7 @@ weights are random, since time does not depend on them.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,8 +31,12 @@ _TOKENS: Final = 128
 _REDUCTION: Final = 16
 _RANK: Final = 8
 _WARM: Final = 3
-_PASSES: Final = 5
-"""In one repeat; the fastest counts, so that other work on the machine is left out."""
+_PASSES: Final = (5, 25)
+"""In one repeat, at least and at most; the fastest counts, so that other work on the machine is left
+out."""
+_REPEAT_SECONDS: Final = 0.2
+"""That the passes of a model fill in one repeat, within these numbers: short ones are disturbed as
+long as long ones are."""
 _OUTPUT_ROWS: Final = 2
 _FORMATS: Final = {
     "float32": torch.float32,
@@ -104,16 +109,18 @@ def _ids(model: Any, rows: int, seed: int) -> Tensor:
 @torch.inference_mode()
 def _in_turns(models: Mapping[str, nn.Module], ids: Tensor, rounds: int) -> dict[str, Floats]:
     """[rounds] seconds of a pass of each, the models taking turns, each round begun by another."""
+    least, most = _PASSES
+    slowest = 0.0
     for model in models.values():
-        for _ in range(_WARM):
-            model(input_ids=ids, use_cache=False)
+        slowest = max(slowest, min(_seconds(model, ids) for _ in range(_WARM)))
+    passes = min(most, max(least, math.ceil(_REPEAT_SECONDS / slowest)))
     taken: dict[str, list[float]] = {name: [] for name in models}
     names = list(models)
     for number in range(rounds):
         turn = number % len(names)
         seconds = {name: float("inf") for name in names}
         # Passes alternate as well, so that a slow moment meets all of them.
-        for _ in range(_PASSES):
+        for _ in range(passes):
             for name in (*names[turn:], *names[:turn]):
                 seconds[name] = min(seconds[name], _seconds(models[name], ids))
         for name in names:
