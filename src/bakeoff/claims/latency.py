@@ -32,8 +32,8 @@ _REDUCTION: Final = 16
 _RANK: Final = 8
 _WARM: Final = 3
 _PASSES: Final = (5, 25)
-"""In one repeat, at least and at most; the fastest counts, so that other work on the machine is left
-out."""
+"""In one repeat, at least and at most. Their median counts: the slowest are those that other work
+disturbed, the fastest those in which no thread had to be woken, which is as rare."""
 _REPEAT_SECONDS: Final = 0.2
 """That the passes of a model fill in one repeat, within these numbers: short ones are disturbed as
 long as long ones are."""
@@ -118,13 +118,13 @@ def _in_turns(models: Mapping[str, nn.Module], ids: Tensor, rounds: int) -> dict
     names = list(models)
     for number in range(rounds):
         turn = number % len(names)
-        seconds = {name: float("inf") for name in names}
+        seconds: dict[str, list[float]] = {name: [] for name in names}
         # Passes alternate as well, so that a slow moment meets all of them.
         for _ in range(passes):
             for name in (*names[turn:], *names[:turn]):
-                seconds[name] = min(seconds[name], _seconds(models[name], ids))
+                seconds[name].append(_seconds(models[name], ids))
         for name in names:
-            taken[name].append(seconds[name])
+            taken[name].append(float(np.median(seconds[name])))
     return {name: np.array(found) for name, found in taken.items()}
 
 
