@@ -63,7 +63,7 @@ def _margin_point(one: Estimate) -> Point:
     edge, rule = one.contrast.threshold, one.contrast.rule
     words = f"within ±{edge:g}" if rule == "within" else f"{rule} {edge:g}"
     return Point(
-        label=f"{one.contrast.name}: asked",
+        label=f"{one.contrast.name}: margin",
         value=0.0 if rule == "within" else edge,
         low=-edge if rule == "within" else None,
         high=edge if rule == "within" else None,
