@@ -246,6 +246,7 @@ def test_the_base_of_other_claims_is_none_of_the_family(planted: Study, place: P
     family = ["wire-0.3m", "scratch:tiny-llama"]
     found = run_claims([SCALE], quick=True, bases=family, out=place / "out")
     assert found.claims[SCALE]["verdict"] == "untestable"
+    assert "three sizes" in found.claims[SCALE]["why"]
     assert found.claims[FULL_RANK]["verdict"] == "supported"
     assert {name.split("-")[0] for name, _ in planted.ran} == {"tiny"}
     with pytest.raises(ConfigError, match="are the same weights"):
