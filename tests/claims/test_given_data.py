@@ -26,6 +26,7 @@ from bakeoff.data.sources import open_source
 from bakeoff.data.sources.opening import open_test_source
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.groups import GROUPS_FILE, groups_of, keep_groups
+from bakeoff.runs.reading import read_results
 from bakeoff.runs.storage import Storage
 from bakeoff.tasks.contract import columns_of
 from tests.claims.test_reading import study as with_scores
@@ -102,8 +103,9 @@ def test_updates_follow_the_rows_that_there_are(rows: Path, place: Path) -> None
         * study.mapping["protocol"]["epochs"]
         for study in studies
     }
-    # 256 rows are all that there are, and fewer have as many updates.
-    assert set(updates) == {16, 64, data.train_rows}
+    # Those that ask for 256 rows are the main study, and fewer have as many updates.
+    assert len(studies) == 3 and set(updates) == {16, 64, data.train_rows}
+    assert {at[1] for at in studies[0].methods} == {"prompts", "rows_256"}
     assert all(seen == pytest.approx(data.train_rows, rel=0.2) for seen in updates.values())
     words = design_words(claims_named([FEW])[FEW], FULL, NOMINAL, data)
     assert f"on {data.train_rows} rows" in words
@@ -152,6 +154,15 @@ def test_rows_of_one_group_are_left_out_together(tmp_path: Path) -> None:
     together = measured_together([Source(place=place, methods={"full": "full"})])
     assert together.values["full"] == pytest.approx(alone.values["full"])
     assert together.without[0]["full"] != pytest.approx(alone.without[0]["full"])
+    assert len(together.without) == 20
+    # Few groups are as few blocks; one alone says nothing of others.
+    keep_groups(storage, {"test": [str(i % 3) for i in range(40)]})
+    few = measured_together([Source(place=place, methods={"full": "full"})])
+    assert len(few.without) == 3 and np.isfinite(few.without[2]["full"]).all()
+    keep_groups(storage, {"test": ["one"] * 40})
+    single = measured_together([Source(place=place, methods={"full": "full"})])
+    assert single.without[0]["full"] == pytest.approx(alone.without[0]["full"])
+    assert [note for note in single.notes if "of one group or text" in note]
 
 
 def test_a_run_keeps_the_groups_of_its_test_rows(
@@ -165,4 +176,5 @@ def test_a_run_keeps_the_groups_of_its_test_rows(
     settings = RunSettings(device="cpu", costs=False)
     execute(Study.from_mapping(study), place / "out", Console(quiet=True), settings)
     groups = groups_of(place / "out")["test"]
+    assert len(groups) == read_results(place / "out").data.test.examples
     assert len(set(groups.tolist())) < len(groups)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +15,21 @@ import numpy as np
 import pytest
 
 from bakeoff.api import claims as api
-from bakeoff.api.claims import _made_data, run_claims
+from bakeoff.api.claims import ClaimsStopped, _made_data, run_claims
 from bakeoff.api.running import StoppedEarly
-from bakeoff.claims import registry
+from bakeoff.claims import registry, running
 from bakeoff.claims.contract import SIZES, Part, Planted, Values
 from bakeoff.claims.entrants import full, lora
 from bakeoff.claims.listing import NOMINAL
 from bakeoff.claims.page import build_page
 from bakeoff.claims.registry import claims_named
-from bakeoff.claims.rules import Verdict
+from bakeoff.claims.rules import Verdict, judge_family
 from bakeoff.claims.running import run_suite
 from bakeoff.claims.suite import Suite
 from bakeoff.claims.writing import as_mapping
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.execution.stopping import Stopped
+from bakeoff.measure.fit import DoesNotFitError
 from bakeoff.runs.reading import read_results
 from bakeoff.types import RunState
 from tests.claims.planted import Study, suite_of
@@ -121,18 +124,120 @@ def test_what_there_is_is_written_where_a_call_is_interrupted(
     assert kept["failed"] == []
 
 
-def test_a_signal_while_something_is_measured_ends_it_in_good_order(
-    planted: Study, place: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_while_something_is_measured_ends_that_at_once(
+    number: int, code: int, planted: Study, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ranks(context: Any) -> Any:
-        raise Stopped(129, "The terminal was closed.")
+        os.kill(os.getpid(), number)
+        signal.pause()
+        pytest.fail("it went on")
 
     monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", ranks)
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(ClaimsStopped) as stopped:
         run_claims([WEIGHTS], quick=True, out=place / "out")
-    assert stopped.value.exit_code == 129
+    assert stopped.value.exit_code == code
     one = json.loads((place / "out/claims.json").read_text())["claims"][WEIGHTS]
+    assert one == stopped.value.results.claims[WEIGHTS]
     assert one["verdict"] == "undecided" and "interrupted" in one["why"]
+
+
+def test_a_signal_while_verdicts_are_computed_waits_until_they_are_written(
+    planted: Study, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def judged(*arguments: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return judge_family(*arguments, **options)
+
+    monkeypatch.setattr(running, "judge_family", judged)
+    with pytest.raises(ClaimsStopped) as stopped:
+        run_claims([FULL_RANK], quick=True, out=place / "out")
+    assert stopped.value.exit_code == 143
+    kept = json.loads((place / "out/claims.json").read_text())["claims"]
+    assert kept[FULL_RANK]["verdict"] == "supported"
+    assert (place / "out/claims.html").exists()
+
+
+def test_an_interrupted_call_says_what_failed_before(
+    planted: Study, cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(mapping: Any, folder: Path, *_: Any) -> None:
+        if "labels" in folder.name:
+            raise StoppedEarly(KeyboardInterrupt(), None)
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(api, "execute", execute)
+    done = cli("claims", FULL_RANK, "init_matters", "--quick", "--out", "out")
+    assert done.code == 130 and "Traceback" in done.err and "by zero" in done.err
+
+
+def test_a_study_without_a_claim_that_may_run_is_not_begun(data: Any, tmp_path: Path) -> None:
+    """And what every claim is refused for is said once, of the study."""
+    shapes = [
+        replace(NOMINAL, reference=name, parameters=10**i)
+        for i, name in enumerate(("a", "b", "c"), 5)
+    ]
+    ran: list[list[str]] = []
+
+    def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
+        ran.append(list(mapping["methods"]))
+        raise ConfigError("execution.executor: ray is not installed")
+
+    suite: Any = suite_of((FEW, FULL_RANK, SCALE), tmp_path, data, Study())
+    suite = replace(suite, facts=shapes, run_study=run_study)
+    found = run_suite(suite)
+    assert all(ran)
+    assert len(found.failures.said) == 2  # the shared study, and scale
+    assert found.failures.said[1].startswith(f"{SCALE}: ")
+    assert all("ray is not installed" in finding.why for finding in found.findings.values())
+
+
+def test_what_does_not_fit_into_memory_is_left_out_of_its_study(data: Any, tmp_path: Path) -> None:
+    study = Study()
+
+    def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
+        if "full" in mapping["methods"]:
+            raise DoesNotFitError("full needs 80 GB")
+        study(mapping, place, seconds)
+
+    suite: Any = suite_of((FEW, FULL_RANK), tmp_path, data, study)
+    found = run_suite(replace(suite, run_study=run_study))
+    assert found.findings[FEW].effect is not None
+    assert "80 GB" in found.findings[FULL_RANK].why
+
+
+def test_folders_of_the_version_before_are_taken_up(
+    data: Any, tmp_path: Path, planted: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks = {"weight_rank": np.linspace(0.4, 0.5, 16)}
+    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", lambda context: ranks)
+    out = tmp_path / "out"
+    run_claims([WEIGHTS, FULL_RANK], quick=True, out=out)
+    design = json.loads((out / "design.json").read_text())
+    del design["fingerprints"]
+    (out / "design.json").write_text(json.dumps(design))
+    measured = json.loads((out / "measured" / f"{WEIGHTS}.json").read_text())
+    measured["key"] = {**measured["key"], "base": "tiny", "device": "auto"}
+    del measured["on"]
+    (out / "measured" / f"{WEIGHTS}.json").write_text(json.dumps(measured))
+    never = lambda context: pytest.fail("nothing of what was not named is measured")  # noqa: E731
+    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", never)
+    found = run_claims([FEW], quick=True, out=out)
+    assert found.claims[WEIGHTS]["verdict"] == "contradicted" and not found.failed
+    assert found.claims[WEIGHTS]["measured_on"] == ""
+    # What an earlier version measured in another way waits for its name, and is no fault.
+    measured["values"] = {"another": [1.0] * 16}
+    (out / "measured" / f"{WEIGHTS}.json").write_text(json.dumps(measured))
+    found = run_claims([FEW], quick=True, out=out)
+    assert "measures it again" in found.claims[WEIGHTS]["why"] and not found.failed
+    # Its base was of the family then, and its own data were divided otherwise.
+    design["bases"] = ["wire-0.3m", "scratch:tiny-llama"]
+    (out / "design.json").write_text(json.dumps(design))
+    found = run_claims([SCALE], quick=True, out=out)
+    assert "three sizes" not in found.claims[SCALE]["why"]
+    (out / "design.json").write_text(json.dumps({**design, "data": "rows.jsonl"}))
+    with pytest.raises(ConfigError, match="older version on data of your own"):
+        run_claims([FEW], quick=True, data="rows.jsonl", out=out)
 
 
 def broken_design(facts: Any, size: Any) -> Any:
@@ -147,6 +252,7 @@ def broken_world(values: Values) -> Any:
     ("changes", "words"),
     [
         ({"design": broken_design}, "KeyError: 'no such layer'"),
+        ({"design": lambda facts, size: (Part(entrants={"x": {"rank": 1}}),)}, "KeyError: 'kind'"),
         (
             {"design": lambda facts, size: (Part(entrants={}, sets=("moon",)),)},
             "asks for the further sets ['moon']",
@@ -159,7 +265,7 @@ def broken_world(values: Values) -> Any:
             "KeyError: 'not planted'",
         ),
     ],
-    ids=["design", "sets", "world"],
+    ids=["design", "entrant", "sets", "world"],
 )
 def test_a_claim_of_a_package_that_is_broken_costs_the_others_nothing(
     changes: dict[str, Any], words: str, data: Any, tmp_path: Path

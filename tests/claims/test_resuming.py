@@ -172,7 +172,8 @@ def test_seconds_are_of_all_calls_and_of_what_was_trained(
         study(mapping, place, seconds)
 
     both: Any = replace(suite_of((FULL_RANK, LOW_RANK), tmp_path, data, study), run_study=run_study)
-    monkeypatch.setattr(measured, "_measured", lambda *_: ({"update_rank": np.full(5, 0.5)}, 0.0))
+    found_ranks = measured.Measurement(values={"update_rank": np.full(5, 0.5)}, seconds=0.0)
+    monkeypatch.setattr(measured, "_measured", lambda *_: found_ranks)
     assert run_suite(both).failures.stopped is not None
     found = run_suite(both)
     assert sum(found.seconds.values()) == pytest.approx(60.0)

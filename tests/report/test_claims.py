@@ -70,6 +70,8 @@ def test_the_tables_of_other_sets_touch_claims_as_figures_do(tmp_path: Path) -> 
     results = with_methods(made, full={"kind": "full"})
     assert claims_by_place(results, [])[OTHER_SETS] == ["tuning_forgets"]
     assert OTHER_SETS not in claims_by_place(replace(results, also_test={}), FIGURES)
+    other = replace(results, study={**results.study, "base": "smollm2-135m"})
+    assert OTHER_SETS not in claims_by_place(other, [])
     prompts = with_methods(results, lora={"kind": "soft_prompt"})
     assert claims_by_place(prompts, [])[OTHER_SETS] == ["prompts_resist_shift"]
 

@@ -26,7 +26,7 @@ from bakeoff.data.sources import Source, open_source
 from bakeoff.data.sources.tables import WholePart
 from bakeoff.data.wire import DESKS, WireExample, generate, generate_fact_sheets
 from bakeoff.errors import ConfigError
-from bakeoff.execution.stopping import BudgetSpent, StopSignals
+from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.formatting import seconds_of
 from bakeoff.runs.reading import read_json
@@ -96,6 +96,18 @@ class ClaimResults:
     traces: Sequence[str] = ()
 
 
+class ClaimsStopped(Stopped):
+    """A call of ``run_claims`` that a signal ended; what there is is written.
+
+    Attributes:
+        results: what was found until then.
+    """
+
+    def __init__(self, exit_code: int, why: str, results: ClaimResults) -> None:
+        super().__init__(exit_code, why)
+        self.results = results
+
+
 def run_claims(
     names: Sequence[str] = (),
     *,
@@ -129,7 +141,7 @@ def run_claims(
 
     Raises:
         BakeoffError: for bad input.
-        KeyboardInterrupt: after what there is was saved and reported.
+        ClaimsStopped: a KeyboardInterrupt, after what there is was saved and reported.
     """
     from rich.console import Console as RichConsole
     from rich.markup import escape
@@ -157,7 +169,14 @@ def run_claims(
         **{"base": main, "bases": list(bases or ()), "data": _place_of(data)},
     }
     if earlier is not None:
+        if data is not None and "fingerprints" not in earlier:
+            raise ConfigError(
+                f"{place}: holds claims of an older version on data of your own, which it counted "
+                "and divided in another way; give another folder with --out"
+            )
         design = _joined_design(place, earlier, design)
+        if "fingerprints" not in earlier and design["bases"] and main not in design["bases"]:
+            design["bases"] = [*design["bases"], main]  # it was one of them once
     facts = {one: facts_of(one) for one in dict.fromkeys((*design["bases"], main))}
     _check_family([facts[one] for one in design["bases"]])
     design["fingerprints"] = _checked_fingerprints(place, earlier, facts)
@@ -200,21 +219,28 @@ def run_claims(
     with disk_errors(place):
         place.mkdir(parents=True, exist_ok=True)
         write_bytes(place / DESIGN_FILE, (json.dumps(design, indent=2) + "\n").encode("utf-8"))
-    with StopSignals():  # what is measured outside of studies stops in good order, too
+    with StopSignals() as signals, signals.deferred():
+        suite = replace(suite, signals=signals)
         found = run_suite(suite)
-    content = as_mapping(suite, found)
-    with disk_errors(place):
-        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-        write_bytes(place / JSON_FILE, text.encode("utf-8"))
-        write_bytes(place / PAGE_FILE, build_page(suite, found).encode("utf-8", "replace"))
-    if found.failures.stopped is not None:
-        raise found.failures.stopped
-    return ClaimResults(
-        folder=place,
-        claims=content["claims"],
-        failed=found.failures.said,
-        traces=found.failures.traces,
-    )
+        content = as_mapping(suite, found)
+        with disk_errors(place):
+            text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+            write_bytes(place / JSON_FILE, text.encode("utf-8"))
+            write_bytes(place / PAGE_FILE, build_page(suite, found).encode("utf-8", "replace"))
+        results = ClaimResults(
+            folder=place,
+            claims=content["claims"],
+            failed=found.failures.said,
+            traces=found.failures.traces,
+        )
+        if found.failures.is_stopped(suite):
+            stopped = found.failures.stopped
+            raise ClaimsStopped(
+                stopped.exit_code if isinstance(stopped, Stopped) else EXIT_INTERRUPTED,
+                str(stopped) or "Interrupted.",
+                results,
+            )
+    return results
 
 
 def _check_family(family: Sequence[BaseFacts]) -> None:

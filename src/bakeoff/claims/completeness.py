@@ -86,8 +86,11 @@ def is_whole(place: Path, mapping: Mapping[str, Any]) -> bool:
 
 
 def _has_diverged(results: Results, method: str) -> bool:
+    """Whether all of a method's runs have diverged, so that no further call brings anything."""
     record = results.methods.get(method)
-    return record is not None and not record.seeds and record.state in _NEVER
+    if record is None or record.seeds or not record.candidates:
+        return False
+    return all(results.candidates[run].state in _NEVER for run in record.candidates)
 
 
 def _of_method(place: Path, results: Results, method: str, sets: Collection[str]) -> Lack | None:
@@ -95,7 +98,7 @@ def _of_method(place: Path, results: Results, method: str, sets: Collection[str]
     if record is None:
         return Lack(why=f"{place.name}: {method} was not begun")
     if not record.seeds:
-        final = record.state in _NEVER
+        final = _has_diverged(results, method)
         return Lack(why=f"{place.name}: {method} {untested(record)}", is_final=final)
     for run in _tested(results, record):
         for name in ("test", *(f"also-{one}" for one in sets)):

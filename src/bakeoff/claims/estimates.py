@@ -32,6 +32,7 @@ class Evidence:
             none where no rows are drawn.
         untestable: why nothing can be said here, else None.
         unmeasured: why nothing was measured yet, else None. notes: what a reader should know.
+        measured_on: the processor or card of what was measured besides its studies.
     """
 
     values: Values = field(default_factory=dict)
@@ -39,6 +40,7 @@ class Evidence:
     untestable: str | None = None
     unmeasured: str | None = None
     notes: tuple[str, ...] = ()
+    measured_on: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

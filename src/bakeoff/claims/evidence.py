@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from bakeoff.claims.completeness import GOES_ON, Lack, lack_of
 from bakeoff.claims.contract import Claim
 from bakeoff.claims.estimates import Evidence
-from bakeoff.claims.measured import try_to_measure
+from bakeoff.claims.measured import Measurement, try_to_measure
 from bakeoff.claims.planning import PlannedStudy
 from bakeoff.claims.reading import Source, measured_together
 from bakeoff.claims.rules import judge_family
 from bakeoff.claims.suite import BUDGET_ENDED, INTERRUPTED, Failures, Suite
 from bakeoff.errors import BakeoffError
+from bakeoff.formatting import join, shown_whole
 
 
 def evidence_of(
@@ -32,27 +32,35 @@ def evidence_of(
     lacking = evidence_lacking(suite, name, studies, failures)
     if lacking is not None:
         return lacking, 0.0
-    measured: Mapping[str, Any] = {}
-    taken = 0.0
+    known = Measurement(values={}, seconds=0.0)
     try:
         if claim.measure is not None:
-            known = try_to_measure(suite, name, claim.measure, studies, failures)
-            if isinstance(known, Evidence):
-                return known, 0.0
-            measured, taken = known
-        found = _gathered(suite, name, claim, studies, measured)
+            made = try_to_measure(suite, name, claim.measure, studies, failures)
+            if isinstance(made, Evidence):
+                return made, 0.0
+            known = made
+        found = _gathered(suite, name, claim, studies, known)
         judge_family({name: (claim, found)})
+    except KeyError as error:
+        if known.is_earlier:
+            return Evidence(
+                unmeasured="An earlier version measured something else; a call that names it "
+                "measures it again."
+            ), known.seconds
+        return _failed(name, error, failures), known.seconds
     except Exception as error:  # also of a claim of somebody's own
-        return Evidence(unmeasured=f"It failed: {failures.keep(name, error)}"), taken
-    return found, taken
+        return _failed(name, error, failures), known.seconds
+    return found, known.seconds
+
+
+def _failed(name: str, error: Exception, failures: Failures) -> Evidence:
+    return Evidence(unmeasured=f"It failed: {failures.keep(name, error)}")
 
 
 def evidence_lacking(
     suite: Suite, name: str, studies: Sequence[PlannedStudy], failures: Failures
 ) -> Evidence | None:
     """What is said of a claim whose studies lack something; None where they hold all of it."""
-    if name in failures.refused and studies:
-        return Evidence(unmeasured=f"What it asks for was refused: {failures.refused[name]}")
     for study in studies:
         try:
             lack = lack_of_claim(suite, study, name)
@@ -63,10 +71,13 @@ def evidence_lacking(
             continue
         if lack.is_final:
             return Evidence(untestable=lack.why)
+        refused = failures.refused.get((study.name, name))
+        if refused is not None:
+            return Evidence(unmeasured=f"What it asks for was refused: {refused}")
         failed = failures.studies.get(study.name)
         if failed is not None:
             return Evidence(unmeasured=f"{study.name} failed: {failed}; {GOES_ON}.")
-        if failures.stopped is not None:
+        if failures.is_stopped(suite):
             return Evidence(unmeasured=f"{lack.why}: {INTERRUPTED}")
         if suite.asked is not None and name not in suite.asked:
             return Evidence(unmeasured=f"{lack.why}; a call that names it goes on.")
@@ -103,7 +114,7 @@ def _gathered(
     name: str,
     claim: Claim,
     studies: Sequence[PlannedStudy],
-    measured: Mapping[str, Any],
+    measured: Measurement,
 ) -> Evidence:
     """What the studies of a claim found, with what was measured besides."""
     bases = [facts.reference for facts in suite.facts]
@@ -124,8 +135,26 @@ def _gathered(
     whole = measured_together(sources)
     if claim.over_bases:
         whole.put("log_parameters", np.log10([facts.parameters for facts in suite.facts]))
-    for condition, value in measured.items():
+    for condition, value in measured.values.items():
         whole.put(condition, value)
     # What is measured besides has no rows: it is the same with each block of them left out.
     without = whole.without if studies else ()
-    return Evidence(values=whole.values, without=without, notes=tuple(whole.notes))
+    return Evidence(
+        values=whole.values,
+        without=without,
+        notes=(*whole.notes, *_on_rows(suite, claim)),
+        measured_on=measured.on,
+    )
+
+
+def _on_rows(suite: Suite, claim: Claim) -> list[str]:
+    """What must be known of parts that ask for more training rows than there are."""
+    there = suite.data.train_rows
+    parts = claim.design(suite.main, suite.size)
+    many = sorted({part.train_rows for part in parts if part.train_rows is not None})
+    if there is None or not any(rows > there for rows in many):
+        return []
+    return [
+        f"There are {shown_whole(there)} training rows, which parts that ask for "
+        f"{join([shown_whole(rows) for rows in many if rows > there])} learn from, too."
+    ]

@@ -8,10 +8,12 @@ import json
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 
+from bakeoff.claims.contract import Floats
 from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.measuring import Context
 from bakeoff.claims.planning import PlannedStudy
@@ -25,9 +27,24 @@ from bakeoff.version import __version__
 _MEASURED: Final = "measured"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What a claim measured besides its studies.
+
+    Attributes:
+        values: by condition. seconds: that it took. on: which processor or card; empty in files
+            of earlier versions. is_earlier: whether another version of bakeoff made it.
+    """
+
+    values: Mapping[str, Floats]
+    seconds: float
+    on: str = ""
+    is_earlier: bool = False
+
+
 def try_to_measure(
     suite: Suite, name: str, measure: str, studies: Sequence[PlannedStudy], failures: Failures
-) -> tuple[dict[str, Any], float] | Evidence:
+) -> Measurement | Evidence:
     """What a claim's own measurement gives, or why it gives nothing."""
     try:
         kept = measured_before(suite, name, studies)
@@ -35,13 +52,14 @@ def try_to_measure(
             return kept
         if name in failures.claims:
             return Evidence(unmeasured=f"Measuring failed: {failures.claims[name]}")
-        if failures.stopped is not None:
+        if failures.is_stopped(suite):
             return Evidence(unmeasured=f"Measuring: {INTERRUPTED}")
         if suite.asked is not None and name not in suite.asked:
             return Evidence(unmeasured="It was not measured; a call that names it goes on.")
         if suite.is_late:
             return Evidence(unmeasured=f"Measuring: {BUDGET_ENDED}")
-        return _measured(suite, name, measure, studies)
+        with suite.interruptible():
+            return _measured(suite, name, measure, studies)
     except KeyboardInterrupt as error:
         failures.stopped = error
         return Evidence(unmeasured=f"Measuring: {INTERRUPTED}")
@@ -53,7 +71,7 @@ def try_to_measure(
 
 def _measured(
     suite: Suite, name: str, measure: str, studies: Sequence[PlannedStudy]
-) -> tuple[dict[str, Any], float]:
+) -> Measurement:
     """Measures, and keeps what was found for later calls."""
     suite.say(f"measuring {name}")
     module, _, function = measure.partition(":")
@@ -67,21 +85,20 @@ def _measured(
     started = time.monotonic()
     values = getattr(importlib.import_module(module), function)(context)
     seconds = time.monotonic() - started
+    found = Measurement(values=values, seconds=seconds, on=_machine(suite.device))
     content = {
         "key": _key_of(suite, name, studies),
         "seconds": seconds,
-        "on": _machine(suite.device),
+        "on": found.on,
         "values": {n: v.tolist() for n, v in values.items()},
     }
     file = suite.out / _MEASURED / f"{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(file, (json.dumps(content) + "\n").encode())
-    return values, seconds
+    return found
 
 
-def measured_before(
-    suite: Suite, name: str, studies: Sequence[PlannedStudy]
-) -> tuple[dict[str, Any], float] | None:
+def measured_before(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> Measurement | None:
     """What an earlier call measured of the same; None where there is nothing.
 
     What a call does not run it takes as an earlier one measured it, on whatever device and by
@@ -92,11 +109,20 @@ def measured_before(
     key = _key_of(suite, name, studies)
     if not isinstance(kept, dict) or not isinstance(kept.get("key"), dict):
         return None
+    known = kept["key"]
     if suite.asked is not None and name not in suite.asked:
-        key = {part: key[part] for part in ("base", "size", "adapters")}
-    if {part: kept["key"].get(part) for part in key} != key:
+        key = {part: key[part] for part in ("size", "adapters")}
+        # Once the base's name was kept and not its weights' hash.
+        if known.get("base") not in (suite.main.fingerprint, suite.main.reference):
+            return None
+    if {part: known.get(part) for part in key} != key:
         return None
-    return {n: np.array(v) for n, v in kept["values"].items()}, float(kept["seconds"])
+    return Measurement(
+        values={n: np.array(v) for n, v in kept["values"].items()},
+        seconds=float(kept["seconds"]),
+        on=str(kept.get("on", "")),
+        is_earlier=known.get("bakeoff") != __version__ or "on" not in kept,
+    )
 
 
 def _key_of(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> dict[str, Any]:
@@ -108,12 +134,6 @@ def _key_of(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> dict[st
         "adapters": _hash_of_adapters(suite, name, studies),
         "device": suite.device,
     }
-
-
-def machine_of(suite: Suite, name: str) -> str:
-    """On what a claim's own measurement was made, in words; empty where that is not known."""
-    kept = read_json(suite.out / _MEASURED / f"{name}.json")
-    return str(kept.get("on", "")) if isinstance(kept, dict) else ""
 
 
 def _machine(device: str) -> str:

@@ -8,7 +8,6 @@ from typing import Final
 from bakeoff.claims.contract import Claim, Curve
 from bakeoff.claims.figures import curve_figure, effect_figure
 from bakeoff.claims.listing import design_words, finds_words
-from bakeoff.claims.measured import machine_of
 from bakeoff.claims.rules import ALPHA, Finding, Verdict
 from bakeoff.claims.suite import STUDIES, Found, Suite
 from bakeoff.formatting import counted, join, shown_count, shown_seconds
@@ -37,7 +36,7 @@ def build_page(suite: Suite, found: Found) -> str:
                 "finding": finding,
                 "figures": [figure for figure in figures if figure is not None],
                 "design": _design(suite, claim),
-                "measured_on": machine_of(suite, name) if claim.measure else "",
+                "measured_on": evidence.measured_on,
                 "finds": finds_words(found.planned.get(name), claim),
                 "seconds": shown_seconds(found.seconds[name]),
                 "spent": found.seconds[name],  # by which the column is sorted

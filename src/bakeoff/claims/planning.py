@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -228,7 +229,10 @@ def plan_studies(
 
 
 def fitted(part: Part, data: ClaimData) -> Part:
-    """The part on these data: with their labels, or without what needs labels."""
+    """The part on these data: with their labels, or without what needs labels, and with all rows
+    where it asks for as many as there are."""
+    if part.train_rows is not None and part.train_rows >= (data.train_rows or math.inf):
+        part = replace(part, train_rows=None)
     if not part.labelled:
         return part
     labels = None if data.labelled is None else data.labelled[1]

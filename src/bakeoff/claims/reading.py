@@ -23,9 +23,11 @@ from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import MethodRecord, Results
 from bakeoff.runs.settings import setting
 from bakeoff.types import RunState
+from bakeoff.version import __version__
 
 BLOCKS: Final = 20
-"""Of test rows, left out one at a time; a row's place (its group's) modulo this is its block."""
+"""Of test rows, left out one at a time; a row's place (its group's) modulo this is its block. Where
+a set has fewer groups, there are as few blocks as groups."""
 _METRIC: Final = "nll"
 
 
@@ -35,17 +37,21 @@ class Measured:
 
     Attributes:
         notes: what a reader should know of how they came about.
-        groups: by set, [rows] which hang together, see ``runs.groups``.
+        groups: by set, [rows] which hang together, see ``runs.groups``. blocks: of test rows.
     """
 
     values: dict[str, Floats] = field(default_factory=dict)
-    without: list[dict[str, Floats]] = field(default_factory=lambda: [{} for _ in range(BLOCKS)])
     notes: list[str] = field(default_factory=list)
     groups: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    blocks: int = BLOCKS
+    without: list[dict[str, Floats]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.without = [{} for _ in range(self.blocks)]
 
     def add(self, name: str, files: Sequence[Path], of: str = "test") -> None:
         """Adds a condition from the scores of its runs on a set, [] for one without seeds."""
-        found = [losses_of(file, self.groups.get(of)) for file in files]
+        found = [losses_of(file, self.groups.get(of), self.blocks) for file in files]
         self.values[name] = np.array([whole for whole, _ in found])
         for j, one in enumerate(self.without):
             one[name] = np.array([left[j] for _, left in found])
@@ -74,12 +80,14 @@ class Measured:
         self.notes += other.notes
 
 
-def losses_of(file: Path, groups: NDArray[np.int64] | None = None) -> tuple[float, Floats]:
-    """The loss of a run on a set, in nats per token, and [BLOCKS] without each block of rows.
+def losses_of(
+    file: Path, groups: NDArray[np.int64] | None = None, blocks: int = BLOCKS
+) -> tuple[float, Floats]:
+    """The loss of a run on a set, in nats per token, and [blocks] without each block of rows.
 
     Args:
         file: of its scores. groups: [rows] of which those of one number are in one block; None has
-            each row alone.
+            each row alone. blocks: how many.
 
     Raises:
         StoreError: the file is missing or torn.
@@ -91,8 +99,8 @@ def losses_of(file: Path, groups: NDArray[np.int64] | None = None) -> tuple[floa
     total = sums.sum(axis=0)
     if groups is None or len(groups) != len(sums):
         groups = np.arange(len(sums))
-    block = groups % BLOCKS
-    parts = np.stack([sums[block == j].sum(axis=0) for j in range(BLOCKS)])
+    block = groups % blocks
+    parts = np.stack([sums[block == j].sum(axis=0) for j in range(blocks)])
     left = total - parts
     return float(total[0] / total[1]), left[:, 0] / np.maximum(left[:, 1], 1e-12)
 
@@ -144,7 +152,8 @@ def measured_together(sources: Sequence[Source]) -> Measured:
     Raises:
         StoreError: something that decides has no scores, with the reason.
     """
-    whole, opened = Measured(), list[tuple[Source, Results]]()
+    blocks = min([BLOCKS, *(_fewest_groups(source.place) for source in sources)])
+    whole, opened = Measured(blocks=blocks), list[tuple[Source, Results]]()
     for source in sources:
         try:
             opened.append((source, read_results(source.place)))
@@ -168,8 +177,19 @@ def measured_together(sources: Sequence[Source]) -> Measured:
         )
     whole.notes += _left_out(needed, seeds)
     for source, results in opened:
-        whole.take(_measured_of(source, results, seeds), source.base)
+        whole.take(_measured_of(source, results, seeds, blocks), source.base)
     return whole
+
+
+def _fewest_groups(place: Path) -> int:
+    """Of a set of a study whose rows hang together in two groups or more."""
+    counts = (len(set(found.tolist())) for found in _groups_of(place).values())
+    return min(counts, default=BLOCKS)
+
+
+def _groups_of(place: Path) -> dict[str, NDArray[np.int64]]:
+    """The groups of a study's sets, but of those that are one group as a whole."""
+    return {name: found for name, found in groups_of(place).items() if len(set(found.tolist())) > 1}
 
 
 def _untested(results: Results, method: str) -> str | None:
@@ -209,10 +229,12 @@ def _listed(names: Iterable[str]) -> str:
     return join(list(dict.fromkeys(names)))
 
 
-def _measured_of(source: Source, results: Results, seeds: set[int]) -> Measured:
+def _measured_of(source: Source, results: Results, seeds: set[int], blocks: int) -> Measured:
     """What one study measured. Entrants of the figure alone have all the seeds they have."""
     place, front = source.place, source.front
-    found = Measured(groups=groups_of(place))
+    found = Measured(groups=_groups_of(place), blocks=blocks)
+    if (note := _on_groups(place, results)) is not None:
+        found.notes.append(note)
     at_edge, unfinished = [], []
     for entrant, method in source.methods.items():
         own = seeds
@@ -255,6 +277,27 @@ def _measured_of(source: Source, results: Results, seeds: set[int]) -> Measured:
             if name.startswith("prompt_") and baseline == "zero_shot":
                 _add_baseline(found, f"{front}{name}", [file], f"also-{name}")
     return found
+
+
+def _on_groups(place: Path, results: Results) -> str | None:
+    """What must be known of how a study's test rows hang together; None where nothing must."""
+    known = groups_of(place).get("test")
+    if known is None:
+        may_hang = setting(results.study, "task.group") or results.task.kind == "text"
+        # Of texts, a run of this version writes groups where some have several pieces.
+        if may_hang and results.environment.bakeoff == __version__:
+            return None
+        if may_hang:
+            return (
+                f"An earlier version made {place.name}, which kept no groups: each row counts "
+                "alone, which makes errors too small where several are of one group or text."
+            )
+    elif len(set(known.tolist())) < 2:
+        return (
+            f"All test rows of {place.name} are of one group or text: each counts alone, and "
+            "verdicts are about this one."
+        )
+    return None
 
 
 def _draws(folder: Path, results: Results, seeds: set[int]) -> list[Path]:

@@ -22,8 +22,9 @@ from bakeoff.claims.rules import Finding, judge_family
 from bakeoff.claims.simulation import smallest_effect
 from bakeoff.claims.spent import seconds_spent, spend, weights_of
 from bakeoff.claims.suite import Failures, Found, Suite, note_claims
-from bakeoff.errors import BakeoffError, ConfigError
+from bakeoff.errors import BakeoffError, ConfigError, DataError
 from bakeoff.formatting import counted
+from bakeoff.measure.fit import DoesNotFitError
 
 
 def run_suite(suite: Suite) -> Found:
@@ -77,6 +78,8 @@ def _untestable(suite: Suite, failures: Failures) -> dict[str, Evidence]:
     for name, claim in suite.claims.items():
         try:
             why = why_untestable(claim, suite.facts, suite.main, suite.size, suite.data)
+            if not why:
+                plan_studies({name: claim}, suite.facts, suite.main, suite.size, suite.data)
         except Exception as error:  # also of a claim of somebody's own
             found[name] = Evidence(unmeasured=f"Its design failed: {failures.keep(name, error)}")
             continue
@@ -119,7 +122,7 @@ def _run_in_time(
     """
     begun: list[str] = []
     for name in asked:
-        if failures.stopped is not None:
+        if failures.is_stopped(suite):
             return
         begun.append(name)
         own = [study for study in studies if name in study.claims]
@@ -145,24 +148,43 @@ def _run_studies(
     for i, study in enumerate(wanted):
         there = [name for name in study.claims if _is_there(suite, study, name)]
         new = [name for name in study.claims if name in claims and name not in there]
-        new = [name for name in new if name not in failures.refused]
+        new = [name for name in new if (study.name, name) not in failures.refused]
+        if not there and not new:
+            continue
         called = f"study {i + 1} of {len(wanted)}: {study.name}"
         refusal = _run(suite, study, [*there, *new], called, failures)
         if refusal is None:
             continue
-        if not new:
-            failures.studies[study.name] = refusal
-            continue
-        if len(new) == 1:
-            failures.refused[new[0]] = refusal
-            continue
-        # What one of them asks for is refused: they are told apart by taking one after the other.
-        for name in new:
-            refusal = _run(suite, study, [*there, name], called, failures)
-            if refusal is None:
-                there.append(name)
-            else:
-                failures.refused[name] = refusal
+        refused = dict.fromkeys(new, refusal)
+        if len(new) > 1:
+            refused = _told_apart(suite, study, there, new, called, failures)
+        if len(new) != 1 and list(refused.values()) == [refusal] * len(new):
+            failures.studies[study.name] = refusal  # it is about none of them
+        else:
+            failures.refused |= {(study.name, name): why for name, why in refused.items()}
+
+
+def _told_apart(
+    suite: Suite,
+    study: PlannedStudy,
+    there: Sequence[str],
+    new: Sequence[str],
+    called: str,
+    failures: Failures,
+) -> dict[str, str]:
+    """Runs a refused study with one claim more at a time.
+
+    Returns:
+        By claim, why what it asks for was refused; the others' trainings are run.
+    """
+    taken, refused = list(there), dict[str, str]()
+    for name in new:
+        why = _run(suite, study, [*taken, name], called, failures)
+        if why is None:
+            taken.append(name)
+        else:
+            refused[name] = why
+    return refused
 
 
 def _run(
@@ -174,14 +196,14 @@ def _run(
         Why it was refused for what it asks for, with nothing trained; None where it was not.
     """
     left = None if suite.deadline is None else suite.deadline - time.monotonic()
-    if failures.stopped is not None or (left is not None and left <= 0.0):
+    if failures.is_stopped(suite) or (left is not None and left <= 0.0):
         return None
     place, mapping = suite.place_of(study), _of_call(study, claims)
     suite.say(f"{called}, {counted(len(mapping['methods']), 'method', 'methods')}")
     started, is_new = time.monotonic(), not place.exists()
     try:
         suite.run_study(mapping, place, left)
-    except ConfigError as error:
+    except (ConfigError, DataError, DoesNotFitError) as error:
         return str(error)
     except KeyboardInterrupt as error:
         failures.stopped = error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -15,6 +16,7 @@ from bakeoff.claims.planning import ClaimData, PlannedStudy
 from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import Finding
 from bakeoff.errors import BakeoffError
+from bakeoff.execution.stopping import StopSignals
 from bakeoff.files import write_bytes
 from bakeoff.runs.folder import CLAIMS_NOTE
 
@@ -42,6 +44,7 @@ class Suite:
         asked: the claims of this call, in their order; the others are those that earlier calls
             tested in this folder, of which nothing is run. None asks for all.
         say: shows what is being done. deadline: on the monotonic clock, None has no end.
+        signals: entered and deferred, so that what is decided is written; None where nobody looks.
     """
 
     claims: Mapping[str, Claim]
@@ -55,6 +58,13 @@ class Suite:
     asked: Sequence[str] | None = None
     say: Callable[[str], None] = lambda text: None
     deadline: float | None = None
+    signals: StopSignals | None = None
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Inside, a signal ends what is done at once."""
+        with nullcontext() if self.signals is None else self.signals.at_once():
+            yield
 
     @property
     def is_late(self) -> bool:
@@ -71,16 +81,22 @@ class Failures:
     """What went wrong in a call, which a further call may bring.
 
     Attributes:
-        studies, claims: by name, the errors. refused: by claim, why its study was refused for what
-            it asks for. traces: of those that are faults of a claim's own code, or of this
-            program's. stopped: the signal that ended the call; None where none did.
+        studies, claims: by name, the errors. refused: by study and claim, why the study was refused
+            for what the claim asks for. traces: of those that are faults of a claim's own code, or
+            of this program's. stopped: the signal that ended the call; None where none did.
     """
 
     studies: dict[str, str] = field(default_factory=dict)
     claims: dict[str, str] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: dict[tuple[str, str], str] = field(default_factory=dict)
     traces: list[str] = field(default_factory=list)
     stopped: KeyboardInterrupt | None = None
+
+    def is_stopped(self, suite: Suite) -> bool:
+        """Whether a signal has ended the call."""
+        if self.stopped is None and suite.signals is not None:
+            self.stopped = suite.signals.requested
+        return self.stopped is not None
 
     def keep(self, claim: str, error: Exception) -> str:
         """Keeps what a claim's planning, measuring or deciding ended with; returns it in words."""
@@ -103,7 +119,8 @@ class Failures:
     @property
     def said(self) -> list[str]:
         """All of them in sentences."""
-        all_of_them = (self.studies, self.refused, self.claims)
+        refused = {claim: why for (_, claim), why in self.refused.items()}
+        all_of_them = (self.studies, refused, self.claims)
         return [f"{name}: {why}" for found in all_of_them for name, why in found.items()]
 
 

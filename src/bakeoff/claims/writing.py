@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from bakeoff.claims.measured import machine_of
 from bakeoff.claims.suite import STUDIES, Found, Suite
 from bakeoff.version import __version__
 
@@ -57,6 +56,6 @@ def _one(suite: Suite, found: Found, name: str) -> dict[str, Any]:
             condition: [float(one) if np.isfinite(one) else None for one in np.atleast_1d(value)]
             for condition, value in found.evidence[name].values.items()
         },
-        "measured_on": machine_of(suite, name) if claim.measure else "",
+        "measured_on": found.evidence[name].measured_on,
         "studies": [f"{STUDIES}/{study}" for study in found.studies.get(name, [])],
     }

@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff.cli.common import DeviceOption, MixVersionsOption
-from bakeoff.cli.exit_codes import BAD_INPUT, FAULT, INTERRUPTED
+from bakeoff.cli.exit_codes import BAD_INPUT, FAULT
 from bakeoff.errors import ConfigError
 
 if TYPE_CHECKING:
+    from bakeoff.api.claims import ClaimResults
     from bakeoff.claims.contract import Claim, Size
 
 
@@ -101,8 +102,7 @@ def claims(
             f"--base {base} is not among --bases {bases}; give one of them, or --bases alone"
         )
     # Heavy, so loaded only once the claims are known to be there.
-    from bakeoff.api.claims import run_claims
-    from bakeoff.execution.stopping import Stopped
+    from bakeoff.api.claims import ClaimsStopped, run_claims
 
     try:
         found = run_claims(
@@ -118,24 +118,27 @@ def claims(
             out=out,
             console=Console(stderr=True),
         )
-    except KeyboardInterrupt as stopped:
-        why = str(stopped) or "Interrupted."
-        page = out / "claims.html"
-        there = f" What is there: {page}." if page.exists() else ""
-        sys.stderr.write(f"{why}{there} The same command goes on.\n")
-        code = stopped.exit_code if isinstance(stopped, Stopped) else INTERRUPTED
-        raise typer.Exit(code) from None
+    except ClaimsStopped as stopped:
+        _say_failed(stopped.results)
+        there = f"What is there: {out / 'claims.html'}."
+        sys.stderr.write(f"{stopped.why} {there} The same command goes on.\n")
+        raise typer.Exit(stopped.exit_code) from None
     console = Console()
     for name, one in found.claims.items():
         console.print(f"[bold]{escape(name)}[/]: {one['verdict']}", highlight=False)
         console.print(f"  {escape(str(one['why']))}", highlight=False)
     console.print(escape(str(out / "claims.html")), soft_wrap=True, highlight=False)
+    _say_failed(found)
+    if found.failed:
+        raise typer.Exit(FAULT if found.traces else BAD_INPUT)
+
+
+def _say_failed(found: ClaimResults) -> None:
     if found.failed:
         sys.stderr.write("".join(f"{trace}\n" for trace in found.traces))
         said = "".join(f"\n  {one}" for one in found.failed)
         goes_on = "Once that is mended, the same command goes on."
         sys.stderr.write(f"error: not all was run or measured:{said}\n{goes_on}\n")
-        raise typer.Exit(FAULT if found.traces else BAD_INPUT)
 
 
 def _say_left_out(text: str) -> None:

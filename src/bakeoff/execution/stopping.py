@@ -150,6 +150,17 @@ class StopSignals:
         if self.requested is not None and not before:
             raise self.requested
 
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Inside ``deferred``, a part in which a signal raises at once; one that waits, too."""
+        before, self._is_deferred = self._is_deferred, False
+        try:
+            if self.requested is not None:
+                raise self.requested
+            yield
+        finally:
+            self._is_deferred = before
+
     def ask(self, step_seconds: float = 0.0) -> Stopped | None:
         """Why to stop now, or None.
 

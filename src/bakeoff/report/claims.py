@@ -10,8 +10,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from bakeoff.base.wire_bases.shapes import is_member
 from bakeoff.page.figure import Figure
 from bakeoff.report.load import Run
 from bakeoff.runs.folder import CLAIMS_NOTE
@@ -111,6 +113,9 @@ def claims_by_place(results: Results, figures: Sequence[Figure]) -> dict[str, li
     """The names of the claims that each figure touches, by its name, and ``OTHER_SETS``."""
     methods = list(results.methods.values())
     touched = {name: places for name, (places, is_met) in _TOUCHES.items() if is_met(methods)}
+    # The corpus that the base was trained on is known of one family.
+    if not is_member(str(setting(results.study, "base")), Path.cwd()):
+        touched.pop("tuning_forgets", None)
     # Its eight prompts are written for summaries.
     if "few_shot" not in results.baselines or results.task.kind != "summarize":
         touched.pop("soft_beats_discrete", None)
