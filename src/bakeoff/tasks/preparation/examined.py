@@ -128,9 +128,14 @@ def seen_in_training(where: str, word: str, train: Sequence[str], test: Sequence
         same, near = found.train_test, found.train_test_near
     said = []
     if same:
-        said.append(f"{where}: {same} rows have a {word} that is in the training rows too.")
+        said.append(
+            f"{where}: {counted(same, 'row has', 'rows have')} a {word} that is in the training "
+            "rows too."
+        )
     if near:
-        said.append(f"{where}: {near} rows have nearly the {word} of a training row.")
+        said.append(
+            f"{where}: {counted(near, 'row has', 'rows have')} nearly the {word} of a training row."
+        )
     return said
 
 
