@@ -210,7 +210,7 @@ def test_a_further_test_set_is_held_against_the_training_rows(
 ) -> None:
     train = [row["document"] for row in rows_of(range(40))]
     test = [train[3].upper(), train[4].replace("was", "was, "), "Nothing of the kind."]
-    same = "also_test.more: 1 rows have a document that is in the training rows too."
+    same = "also_test.more: 1 row has a document that is in the training rows too."
     near = "also_test.more: 1 row has nearly the document of a training row."
     assert seen_in_training("also_test.more", "document", train, test) == [same, near]
     monkeypatch.setattr("bakeoff.tasks.preparation.examined._MOST_CHARACTERS", 100)
