@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bakeoff.api.claims import _beside_rows, _given_data
+from bakeoff.api.claim_data import beside_rows, given_data
 from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
 from bakeoff.claims.contract import SIZES
@@ -58,7 +58,7 @@ def rows(place: Path) -> Path:
 
 def test_written_prompts_are_asked_on_the_test_rows_of_the_study(rows: Path, place: Path) -> None:
     """One file is divided by a hash; as a further test set it would be taken whole."""
-    data = _given_data(str(rows), "tiny", place / "out")
+    data = given_data(str(rows), "tiny", place / "out")
     assert data.takes_prompts
     study = plan_studies(claims_named([SOFT]), [NOMINAL], NOMINAL, QUICK, data)[0]
     loaded = Study.from_mapping(study.mapping).at(place / "run")
@@ -77,7 +77,7 @@ def test_a_folder_of_splits_is_asked_as_it_is(place: Path) -> None:
         text = "".join(json.dumps(row) + "\n" for row in summaries(count))
         (place / "mine" / f"{split}.jsonl").parent.mkdir(exist_ok=True)
         (place / "mine" / f"{split}.jsonl").write_text(text, encoding="utf-8")
-    data = _given_data(str(place / "mine"), "tiny", place / "out")
+    data = given_data(str(place / "mine"), "tiny", place / "out")
     assert data.prompts_source is None and data.train_rows == 60
     assert not (place / "out").exists()
 
@@ -85,17 +85,17 @@ def test_a_folder_of_splits_is_asked_as_it_is(place: Path) -> None:
 def test_data_are_named_as_bakeoff_init_names_them(
     rows: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = _given_data(f"[{rows.name}]", "tiny", place / "out")
-    assert listed.train_rows == _given_data(str(rows), "tiny", place / "out").train_rows
+    listed = given_data(f"[{rows.name}]", "tiny", place / "out")
+    assert listed.train_rows == given_data(str(rows), "tiny", place / "out").train_rows
     stream = SimpleNamespace(buffer=io.BytesIO(rows.read_bytes()), isatty=lambda: False)
     monkeypatch.setattr("sys.stdin", stream)
-    piped = _given_data("-", "tiny", place / "out")
+    piped = given_data("-", "tiny", place / "out")
     [kept] = (place / "out" / "data").glob("rows-*/*")
     assert Path(str(piped.task["source"])) == kept and kept.read_bytes() == rows.read_bytes()
 
 
 def test_updates_follow_the_rows_that_there_are(rows: Path, place: Path) -> None:
-    data = _given_data(str(rows), "tiny", place / "out")
+    data = given_data(str(rows), "tiny", place / "out")
     assert data.train_rows is not None and 200 < data.train_rows < 300
     studies = plan_studies(claims_named([SOFT]), [NOMINAL], NOMINAL, FULL, data)
     updates = {
@@ -112,9 +112,9 @@ def test_updates_follow_the_rows_that_there_are(rows: Path, place: Path) -> None
 
 
 def test_prompts_are_as_long_as_the_rows_leave_room(rows: Path, place: Path) -> None:
-    data = _given_data(str(rows), "tiny", place / "out")
+    data = given_data(str(rows), "tiny", place / "out")
     long = replace(data, task={**data.task, "max_length": 448})
-    facts = _beside_rows(NOMINAL, long)
+    facts = beside_rows(NOMINAL, long)
     assert facts.room == 64
     chosen = claims_named([FEW, PREFIX, SOFT])
     why = {name: why_untestable(c, [facts], facts, FULL, long) for name, c in chosen.items()}
@@ -122,7 +122,7 @@ def test_prompts_are_as_long_as_the_rows_leave_room(rows: Path, place: Path) -> 
     [study] = plan_studies({PREFIX: chosen[PREFIX]}, [facts], facts, FULL, long)
     assert list(study.mapping["methods"]) == ["prefix_1", "prefix_5", "prefix_20", "prefix_50"]
     longer = replace(data, task={**data.task, "max_length": 500})
-    facts = _beside_rows(NOMINAL, longer)
+    facts = beside_rows(NOMINAL, longer)
     said = why_untestable(chosen[SOFT], [facts], facts, FULL, longer)
     assert said == "A prompt of 20 tokens beside rows of 500 takes 520 positions, and tiny has 512."
     room = claims_named(["prompts_cost_length"])["prompts_cost_length"]

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from bakeoff.api import claims as api
-from bakeoff.api.claims import _made_data, run_claims
+from bakeoff.api.claim_data import made_data
+from bakeoff.api.claims import run_claims
 from bakeoff.claims import measured, running, suite
 from bakeoff.claims.contract import SIZES
 from bakeoff.claims.listing import NOMINAL
@@ -31,7 +32,7 @@ SHORT = ["soft_5", "soft_20", "soft_100"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return _made_data(tmp_path_factory.mktemp("claims"), SIZES["quick"])
+    return made_data(tmp_path_factory.mktemp("claims"), SIZES["quick"])
 
 
 def test_a_study_and_its_methods_are_called_alike_whichever_claims_there_are(data: Any) -> None:
@@ -192,7 +193,7 @@ def test_a_call_with_another_claim_keeps_the_earlier_ones(
     data: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = Study()
-    monkeypatch.setattr(api, "_made_data", lambda *_: data)
+    monkeypatch.setattr(api, "made_data", lambda *_: data)
     monkeypatch.setattr(api, "execute", lambda made, place, *_: study(made, place, None))
     monkeypatch.setattr(api, "Study", SimpleNamespace(from_mapping=lambda mapping: mapping))
     run_claims([FULL_RANK], quick=True, out=tmp_path)

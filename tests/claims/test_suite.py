@@ -16,7 +16,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from bakeoff.api.claims import _given_data, _made_data, run_claims
+from bakeoff.api.claim_data import given_data, made_data
+from bakeoff.api.claims import run_claims
 from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
 from bakeoff.base.wire_bases.shapes import member_folder
@@ -57,7 +58,7 @@ FULL = SIZES["full"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return _made_data(tmp_path_factory.mktemp("claims"), SIZES["quick"])
+    return made_data(tmp_path_factory.mktemp("claims"), SIZES["quick"])
 
 
 def test_equal_entrants_of_several_claims_are_trained_once(data: Any) -> None:
@@ -99,10 +100,10 @@ def test_labels_are_learnt_where_there_are_some(data: Any) -> None:
     assert claim.statistic(values)["random"] == pytest.approx(np.zeros(5))
 
 
-def test_labels_of_given_data_are_those_of_its_training_rows(tmp_path: Path) -> None:
+def test_labels_ofgiven_data_are_those_of_its_training_rows(tmp_path: Path) -> None:
     rows = [{"text": f"word {i} of a text", "label": ("spam", "ham")[i % 2]} for i in range(200)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = _given_data(str(tmp_path / "rows.jsonl"), "tiny", tmp_path / "out")
+    found = given_data(str(tmp_path / "rows.jsonl"), "tiny", tmp_path / "out")
     assert found.labelled is not None and found.labelled[1] == (" ham", " spam")
     assert found.task["kind"] == "classify"
 

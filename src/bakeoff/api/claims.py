@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from bakeoff.api.claim_data import beside_rows, given_data, made_data
 from bakeoff.api.running import RunSettings, StoppedEarly, execute
-from bakeoff.api.starting import data_of, init
 from bakeoff.api.study import Study
 from bakeoff.base.precision import choose_device
-from bakeoff.claims.contract import SIZES, BaseFacts, Size
-from bakeoff.claims.planning import ClaimData
+from bakeoff.claims.contract import SIZES, BaseFacts
 from bakeoff.claims.registry import all_claims, claims_named
 from bakeoff.claims.running import run_suite
 from bakeoff.claims.suite import Suite, noted_claims
 from bakeoff.claims.writing import as_mapping
 from bakeoff.config import from_mapping
-from bakeoff.data.given import GivenRows
-from bakeoff.data.sources import Source, open_source
-from bakeoff.data.sources.tables import WholePart
-from bakeoff.data.wire import DESKS, WireExample, generate, generate_fact_sheets
 from bakeoff.errors import ConfigError
 from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.formatting import seconds_of
 from bakeoff.runs.reading import read_json
 from bakeoff.study.execution_options import ExecutionOptions
-from bakeoff.tasks.contract import Task, columns_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,42 +34,6 @@ DESIGN_FILE: Final = "design.json"
 """Size, bases and data of the claims that a folder holds."""
 PAGE_FILE: Final = "claims.html"
 DEFAULT_BASE: Final = "tiny"
-_HELD_OUT: Final = ("court", "science")
-"""Desks that training leaves out where a claim is about shifted data."""
-_SEED: Final = 7
-_CORPUS_SEED: Final = 977
-_PROTOCOL: Final = {
-    "micro_batch_size": 4,
-    "grad_accum_steps": 1,
-    "max_grad_norm": 1.0,
-    "weight_decay": 0.01,
-    "schedule": "cosine",
-    "warmup_ratio": 0.0,
-    "patience": 2,
-}
-_WIRE: Final = {
-    "source": "wire",
-    "document": "article",
-    "summary": "highlights",
-    "cleaning": ["collapse_whitespace"],
-    "template": "{document} {summary}",
-    "max_length": 256,
-    "max_target_tokens": 56,
-}
-
-
-_DESK_NAMES: Final = tuple(sorted(desk.name for desk in DESKS))
-_DESKS: Final = {
-    "kind": "classify",
-    "text": "article",
-    "label": "desk",
-    "labels": list(_DESK_NAMES),
-    "template": "{text}\n\nDesk: {label}",
-    "max_length": 256,
-}
-"""The subjects of the made articles as class labels."""
-_MOST_LABELS: Final = 1000
-_MOST_ROWS: Final = max(size.train_rows for size in SIZES.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,15 +132,13 @@ def run_claims(
                 "and divided in another way; give another folder with --out"
             )
         design = _joined_design(place, earlier, design)
-        if "fingerprints" not in earlier and design["bases"] and main not in design["bases"]:
-            design["bases"] = [*design["bases"], main]  # it was one of them once
     facts = {one: facts_of(one) for one in dict.fromkeys((*design["bases"], main))}
     _check_family([facts[one] for one in design["bases"]])
     design["fingerprints"] = _checked_fingerprints(place, earlier, facts)
     # Those that are there first, so that studies grow at their end.
     claims = {**all_claims(noted_claims(place), note), **asked}
-    learnt = _made_data(place, size) if data is None else _given_data(data, main, place)
-    facts = {name: _beside_rows(one, learnt) for name, one in facts.items()}
+    learnt = made_data(place, size) if data is None else given_data(data, main, place)
+    facts = {name: beside_rows(one, learnt) for name, one in facts.items()}
     family = [facts[one] for one in design["bases"] or (main,)]
 
     def run_study(mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
@@ -278,14 +233,6 @@ def _checked_fingerprints(
     return {**before, **now}
 
 
-def _beside_rows(facts: BaseFacts, data: ClaimData) -> BaseFacts:
-    """The facts with the room that the data's rows leave."""
-    rows = data.task.get("max_length")
-    if facts.positions is None or rows is None:
-        return facts
-    return replace(facts, room=max(0, facts.positions - int(rows)))
-
-
 def _place_of(data: str | None) -> str | None:
     """Data as another call in another folder would name them."""
     return str(Path(data).resolve()) if data is not None and Path(data).exists() else data
@@ -332,110 +279,3 @@ def _joined_design(
             "all claims of a folder are decided together; give another folder with --out"
         )
     return joined
-
-
-def _given_data(data: str, base: str, place: Path) -> ClaimData:
-    """What ``bakeoff init`` makes of data; the standard input is kept in the folder."""
-    given = data_of([data])
-    if isinstance(given, GivenRows):
-        given.write(place / "data")
-        given = given.source(place / "data")
-    study = init(given, base=base).at(place)
-    source = open_source(study.task.options, columns_of(study.task), root=study.root)
-    task = {k: v for k, v in study.resolved["task"].items() if k not in ("examples", "metrics")}
-    protocol = study.resolved["protocol"]
-    kept = ("micro_batch_size", "grad_accum_steps", "max_grad_norm", "weight_decay")
-    return ClaimData(
-        task=task,
-        protocol={**_PROTOCOL, **{key: protocol[key] for key in kept}},
-        takes_prompts=study.task.kind == "summarize",
-        labelled=(task, _labels(study.task, source)) if study.task.kind == "classify" else None,
-        train_rows=sum(1 for _ in islice(source.records("train"), _MOST_ROWS)),
-        prompts_source=_test_rows(source, place / "data") if _is_divided(source) else None,
-    )
-
-
-def _is_divided(source: Source) -> bool:
-    """Whether one file holds all rows, of which the test set is a part."""
-    return isinstance(source, WholePart)
-
-
-def _test_rows(source: Source, folder: Path) -> dict[str, str]:
-    """The test rows of a source that is divided, as a file that is a further test set."""
-    file = folder / "test-rows.jsonl"
-    rows = [dict(one.values) for one in source.records("test") if one.problem is None]
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(file, rows)
-    return {"test": str(file.resolve())}
-
-
-def _labels(task: Task, source: Source) -> tuple[str, ...]:
-    """A classification's labels as they stand in its rows, after a space."""
-    known = getattr(task.options, "labels", None)
-    if known is None:
-        column = str(getattr(task.options, "label", ""))
-        records = source.records("train")
-        known = sorted({str(one.values.get(column, "")).strip() for one in records} - {""})
-    return tuple(f" {label}" for label in known[:_MOST_LABELS])
-
-
-def _made_data(place: Path, size: Size) -> ClaimData:
-    """Articles made here, and beside them those of two desks, fact sheets and a corpus."""
-    folder = place / "data" / size.name
-    counts = {
-        "train": size.train_rows,
-        "validation": size.validation_rows,
-        "test": size.test_rows,
-    }
-    source = {split: str(folder / f"{split}.jsonl") for split in counts}
-    labels = {split: str(folder / f"labels-{split}.jsonl") for split in counts}
-    desks, sheets = folder / "desks.jsonl", folder / "sheets.jsonl"
-    corpus = folder / "corpus.jsonl"
-    if not sheets.exists():  # it is written last
-        with disk_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            for split, count in counts.items():
-                _write(Path(source[split]), _summaries(generate, split, count, held_out=False))
-                _write(Path(labels[split]), _with_desks(split, count))
-            _write(desks, _summaries(generate, "test", size.test_rows, held_out=True))
-            texts = generate(size.test_rows, seed=_CORPUS_SEED, split="pretrain")
-            _write(corpus, [{"text": one.article} for one in texts])
-            of_sheets = _summaries(generate_fact_sheets, "test", size.test_rows, held_out=False)
-            _write(sheets, of_sheets)
-    return ClaimData(
-        task=_WIRE,
-        protocol=_PROTOCOL,
-        takes_prompts=True,
-        labelled=({**_DESKS, "source": labels}, tuple(f" {name}" for name in _DESK_NAMES)),
-        desks=(source, {"desks": str(desks), "sheets": str(sheets)}),
-        corpus=str(corpus),
-    )
-
-
-def _with_desks(split: Any, count: int) -> list[dict[str, str]]:
-    """Articles with their subjects."""
-    found = generate(count, seed=_SEED, split=split)
-    return [{"article": one.article, "desk": one.desk} for one in found]
-
-
-def _summaries(
-    made: Callable[..., list[WireExample]], split: Any, count: int, *, held_out: bool
-) -> list[dict[str, str]]:
-    """The first ``count`` rows of a split from the held-out desks, or from the others."""
-    # A quarter of all events are from two of the eight desks.
-    found: list[dict[str, str]] = []
-    number = count * (5 if held_out else 2)
-    while len(found) < count:
-        found = [
-            {"article": one.article, "highlights": one.highlights}
-            for one in made(number, seed=_SEED, split=split)
-            if (one.desk in _HELD_OUT) is held_out
-        ][:count]
-        number *= 2
-    return found
-
-
-def _write(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    text = "".join(json.dumps(row, default=str) + "\n" for row in rows)
-    write_bytes(file, text.encode("utf-8"))
