@@ -185,15 +185,15 @@ def test_force_goes_on(
 
 
 @pytest.mark.usefixtures("quick", "quick_plans")
-def test_a_budget_below_the_bare_arithmetic_is_told_and_not_refused(
+def test_a_budget_below_the_bare_arithmetic_is_noted_and_not_refused(
     run_small: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bakeoff.study.runner.least_training_seconds", lambda *_: 7200.0)
+    monkeypatch.setattr("bakeoff.study.introducing.least_training_seconds", lambda *_: 7200.0)
     outcome = run_small("--budget", "1h")
     assert outcome.code == 0
-    told = " ".join(outcome.out.split())
-    assert "note training takes at least 2.0 h here, and the budget leaves 5" in told
-    monkeypatch.setattr("bakeoff.study.runner.least_training_seconds", lambda *_: 60.0)
+    said = " ".join(outcome.out.split())
+    assert "note training takes at least 2.0 h here, and the budget leaves 5" in said
+    monkeypatch.setattr("bakeoff.study.introducing.least_training_seconds", lambda *_: 60.0)
     assert "takes at least" not in run_small("--fresh", "--budget", "1h").out
 
 
