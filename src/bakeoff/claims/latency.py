@@ -1,8 +1,9 @@
 """Measurements of time, in interleaved repeats, and of outputs, in plain Transformers.
 
-All variants are one model with other hooks or other weights, so that nothing but these differs. The
-bottlenecks are Houlsby's (after attention and after the MLP), as in Hu et al. 2021, table 1; their
-weights are random, since time does not depend on them.
+All variants are one model with other hooks, or with other values in the same weights, so that
+nothing but these differs: two copies, in other places of memory, take times that differ by
+percents. The bottlenecks are Houlsby's (after attention and after the MLP), as in Hu et al. 2021,
+table 1; their weights are random, since time does not depend on them.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from bakeoff.base.injection import linear_layers
 from bakeoff.base.precision import choose_device
@@ -47,16 +50,13 @@ _FORMATS: Final = {
 
 def adapter_times(context: Context) -> dict[str, Floats]:
     """``bottleneck_B`` and ``merged_B`` [rounds]: seconds of a pass at a batch of 1 and of 8."""
-    merged, device = _model(context)
-    bottleneck = copy.deepcopy(merged)
-    _add_bottlenecks(bottleneck, context.facts.width)
+    model, device = _model(context)
+    act = _add_bottlenecks(model, context.facts.width)
+    become = {"bottleneck": partial(act, True), "merged": partial(act, False)}
     found: dict[str, Floats] = {}
     for rows in (1, 8):
-        taken = _in_turns(
-            {"bottleneck": bottleneck.to(device), "merged": merged.to(device)},
-            _ids(merged, rows, 0).to(device),
-            context.size.rounds,
-        )
+        ids = _ids(model, rows, 0).to(device)
+        taken = _in_turns(model.to(device), become, ids, context.size.rounds)
         found |= {f"{name}_{rows}": seconds for name, seconds in taken.items()}
     return found
 
@@ -76,8 +76,13 @@ def merged_times(context: Context) -> dict[str, Floats]:
     found: dict[str, Floats] = {}
     for name, dtype in _FORMATS.items():
         one, other = (copy.deepcopy(model).to(device, dtype) for model in (merged, base))
-        models = {"merged": one, "base": other}
-        taken = _in_turns(models, _ids(base, 1, 0).to(device), context.size.rounds)
+        timed = copy.deepcopy(other)
+        become = {
+            "merged": partial(_take_weights, timed, one, list(factors)),
+            "base": partial(_take_weights, timed, other, list(factors)),
+        }
+        taken = _in_turns(timed, become, _ids(base, 1, 0).to(device), context.size.rounds)
+        del timed, become
         found |= {f"{model}_{name}": seconds for model, seconds in taken.items()}
         for layer, (a_DR, b_RE) in factors.items():
             pair = (a_DR.to(device, dtype), b_RE.to(device, dtype))
@@ -107,25 +112,41 @@ def _ids(model: Any, rows: int, seed: int) -> Tensor:
 
 
 @torch.inference_mode()
-def _in_turns(models: Mapping[str, nn.Module], ids: Tensor, rounds: int) -> dict[str, Floats]:
-    """[rounds] seconds of a pass of each, the models taking turns, each round begun by another."""
+def _in_turns(
+    model: nn.Module, become: Mapping[str, Callable[[], None]], ids: Tensor, rounds: int
+) -> dict[str, Floats]:
+    """[rounds] seconds of a pass of each variant, in turns, each round begun by another.
+
+    Args:
+        become: by variant, what makes the model that one; it is not timed.
+    """
     least, most = _PASSES
     slowest = 0.0
-    for model in models.values():
+    for make in become.values():
+        make()
         slowest = max(slowest, min(_seconds(model, ids) for _ in range(_WARM)))
     passes = min(most, max(least, math.ceil(_REPEAT_SECONDS / slowest)))
-    taken: dict[str, list[float]] = {name: [] for name in models}
-    names = list(models)
+    taken: dict[str, list[float]] = {name: [] for name in become}
+    names = list(become)
     for number in range(rounds):
         turn = number % len(names)
         seconds: dict[str, list[float]] = {name: [] for name in names}
         # Passes alternate as well, so that a slow moment meets all of them.
         for _ in range(passes):
             for name in (*names[turn:], *names[:turn]):
-                seconds[name].append(_seconds(models[name], ids))
+                become[name]()
+                seconds[name].append(_seconds(model, ids))
         for name in names:
             taken[name].append(float(np.median(seconds[name])))
     return {name: np.array(found) for name, found in taken.items()}
+
+
+@torch.no_grad()
+def _take_weights(model: nn.Module, other: nn.Module, names: Sequence[str]) -> None:
+    """Puts another's weights of some layers in the place of a model's own."""
+    for name in names:
+        weight = other.get_submodule(name).get_parameter("weight")
+        model.get_submodule(name).get_parameter("weight").copy_(weight)
 
 
 def _seconds(model: nn.Module, ids: Tensor) -> float:
@@ -161,14 +182,19 @@ class _Bottleneck(nn.Module):
         return x + update
 
 
-def _add_bottlenecks(model: nn.Module, width: int) -> None:
-    """Puts one after every block's attention and one after its MLP."""
+def _add_bottlenecks(model: nn.Module, width: int) -> Callable[[bool], None]:
+    """Puts one after every block's attention and one after its MLP.
+
+    Returns:
+        What has them act, or not.
+    """
+    handles: list[RemovableHandle] = []
+    places: list[tuple[nn.Module, nn.Module]] = []
     blocks = max(
         (m for m in model.modules() if isinstance(m, nn.ModuleList)),
         key=len,
         default=nn.ModuleList(),
     )
-    count = 0
     for block in blocks:
         for name, part in block.named_children():
             if "attn" in name or "attention" in name or "mlp" in name:
@@ -176,13 +202,21 @@ def _add_bottlenecks(model: nn.Module, width: int) -> None:
                     continue
                 adapter = _Bottleneck(width).requires_grad_(False)
                 part.add_module("bottleneck", adapter)
-                part.register_forward_hook(_passes(adapter))
-                count += 1
-    if not count:
+                places.append((part, adapter))
+    if not places:
         raise BaseModelError(
             "adapters_cost_latency: the base's blocks have no parts called attention or mlp, after "
             "which a bottleneck could be put"
         )
+
+    def act(acts: bool) -> None:
+        for handle in handles:
+            handle.remove()
+        handles.clear()
+        if acts:
+            handles.extend(p.register_forward_hook(_passes(adapter)) for p, adapter in places)
+
+    return act
 
 
 def _passes(adapter: nn.Module) -> Callable[..., Any]:
