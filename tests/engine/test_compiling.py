@@ -26,7 +26,7 @@ from bakeoff.measure.rounds import time_methods
 from bakeoff.runs.reading import read_results
 from bakeoff.study import settling
 from bakeoff.study.loading import study_from_mapping
-from bakeoff.study.opening import open_workbench
+from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.types import RunState
 from tests.studies import Outcome
 
@@ -63,6 +63,18 @@ def test_a_long_training_of_a_wide_base_in_bfloat16_is_compiled(
     monkeypatch.setattr(compiling, "WIDEST", 1)
     monkeypatch.setattr(compiling, "compiler_serves", lambda: False)
     assert not pays_to_compile(bench)
+
+
+def test_a_compiled_pass_on_a_cpu_has_one_slot_where_the_study_leaves_it_open(
+    place: Path, small: Callable[..., dict[str, Any]]
+) -> None:
+    """Layers of several slots take the compiler minutes."""
+    study = study_from_mapping(small(**BFLOAT16, protocol={"seeds": 3}), folder=place)
+    opened = open_workbench(study, "cpu")
+    candidates = schedule_of(study, opened).candidates
+    assert len(candidates) == 3 and opened.num_slots(candidates) == 3
+    assert compiled(opened).num_slots(candidates) == 1
+    assert replace(compiled(opened), slots=2).num_slots(candidates) == 2
 
 
 @pytest.mark.usefixtures("large")
