@@ -284,10 +284,8 @@ def _on_groups(place: Path, results: Results) -> str | None:
     known = groups_of(place).get("test")
     if known is None:
         may_hang = setting(results.study, "task.group") or results.task.kind == "text"
-        # Of texts, a run of this version writes groups where some have several pieces.
-        if may_hang and results.environment.bakeoff == __version__:
-            return None
-        if may_hang:
+        # A run of this version has written the groups where there are some.
+        if may_hang and results.environment.bakeoff != __version__:
             return (
                 f"An earlier version made {place.name}, which kept no groups: each row counts "
                 "alone, which makes errors too small where several are of one group or text."

@@ -87,7 +87,7 @@ def claims_named(
     Args:
         names: as asked for; none takes all, or those of ``--quick``.
         quick: whether the run is a quick one.
-        left_out: called with a sentence on each package's claim that nobody named and that cannot
+        left_out: called with a sentence on each package's claim that no one named and that cannot
             be imported.
 
     Raises:

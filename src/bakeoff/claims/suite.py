@@ -44,7 +44,7 @@ class Suite:
         asked: the claims of this call, in their order; the others are those that earlier calls
             tested in this folder, of which nothing is run. None asks for all.
         say: shows what is being done. deadline: on the monotonic clock, None has no end.
-        signals: entered and deferred, so that what is decided is written; None where nobody looks.
+        signals: entered and deferred, so that what is decided is written; None without signals.
     """
 
     claims: Mapping[str, Claim]

@@ -1,6 +1,6 @@
 """Which test rows of a run hang together: rows of one group, or pieces of one text.
 
-Whoever leaves rows out to see what they decide leaves out whole groups. A run keeps them only where
+What leaves rows out to see what they decide leaves out whole groups. A run keeps them only where
 there are some.
 """
 
