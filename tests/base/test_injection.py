@@ -15,7 +15,13 @@ from torch.fx.experimental import _config as shape_config
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, OPTConfig, PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
-from bakeoff.base.injection import LinearSite, linear_layers, linear_shape, select_linear_layers
+from bakeoff.base.injection import (
+    LinearSite,
+    expect_rows,
+    linear_layers,
+    linear_shape,
+    select_linear_layers,
+)
 from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.products import FrozenConv1D
@@ -104,7 +110,9 @@ class Product:
 
 
 def test_as_many_rows_as_slots_are_no_other_code() -> None:
-    """Neither a reshape nor Inductor's removal of views compares the two numbers."""
+    """Neither a reshape nor Inductor's removal of views compares the two numbers; one row of each
+    slot is other code, as PyTorch compiles a size of one as a constant.
+    """
     graphs = 0
 
     def partition(module: Any, inputs: Any, **settings: Any) -> Any:
@@ -122,14 +130,15 @@ def test_as_many_rows_as_slots_are_no_other_code() -> None:
     compiled = torch.compile(site, backend=backend, dynamic=True)
     forward_and_backward = 2
     with shape_config.patch(use_duck_shape=False):  # type: ignore[attr-defined]
-        for num_slots, rows in ((2, 3), (2, 1), (3, 1), (3, 2)):
+        for num_slots, rows in ((2, 3), (2, 2), (3, 3), (3, 2), (2, 1), (3, 1)):
             site.num_slots = num_slots
+            expect_rows([site], num_slots * rows)
             site.hooks = [Product(torch.ones(num_slots, 4, 5, requires_grad=True))]
             x = torch.ones(num_slots * rows, 6, 4, requires_grad=True).clone()
             y = compiled(x)
             y.sum().backward()
             torch.testing.assert_close(y, site(x))
-    assert graphs == forward_and_backward
+    assert graphs == 2 * forward_and_backward
 
 
 # Which layers there are

@@ -7,7 +7,7 @@ the layer is compiled in parts around them.
 ``tests/engine/backends/test_acceleration.py`` counts.
 
 PyTorch compiles a size of one as a constant. A cohort of one slot therefore trains by code of its
-own, and so would a pass over a single row.
+own, and so does a pass over a single row of each slot.
 """
 
 from __future__ import annotations

@@ -57,27 +57,64 @@ class _Slotted(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        self._slots_K = torch.empty(1, 0)
+        self._sizes_KR = torch.empty(1, 1, 0)
 
     @property
     def num_slots(self) -> int:
         """K, which compiled code reads from a shape, so that another K compiles nothing."""
-        return self._slots_K.shape[0]
+        return self._sizes_KR.shape[0]
 
     @num_slots.setter
     def num_slots(self, num_slots: int) -> None:
-        self._slots_K = torch.empty(num_slots, 0)
+        self._sizes_KR = torch.empty(num_slots, 1, 0)
+
+    @property
+    def rows_of_each(self) -> int:
+        """R, rows of each slot in a compiled pass: what ``expect_rows`` has said."""
+        return self._sizes_KR.shape[1]
+
+    def take_sizes(self, sizes_KR: Tensor) -> None:
+        """Takes slots and rows from the shape of an empty tensor, [K, R, 0]."""
+        self._sizes_KR = sizes_KR
 
     def _by_slot(self, x: Tensor) -> Tensor:
         """[..., D] as [K, N, D]."""
+        positions = self._positions(x)
         # Flat first, and from an axis more: else it is compiled in whether there are as many rows
         # as slots, by a reshape that looks and by the pass that removes views without effect.
-        return x[None].flatten(0, -2).view(self.num_slots, -1, x.shape[-1])
+        return x[None].flatten(0, -2).view(self.num_slots, positions, x.shape[-1])
+
+    def _as_before(self, x_KND: Tensor, like: Tensor) -> Tensor:
+        """[K, N, D] with the leading axes of ``like``."""
+        positions = self._positions(like)
+        if positions != -1:  # what a hook that is not compiled has given is of unknown size
+            torch._check(x_KND.shape[0] == self.num_slots)
+            torch._check(x_KND.shape[1] == positions)
+        return x_KND[None].flatten(0, 2).view(*like.shape[:-1], x_KND.shape[-1])
+
+    def _positions(self, x: Tensor) -> int:
+        """N of a [B, T, D] tensor as the compiler is to know it, else -1.
+
+        Rows that are known as a product of two sizes leave no quotient in the sizes and indices
+        that follow, which the compiler would simplify for minutes (``docs/experiments.md``).
+        """
+        if x.dim() != 3 or not torch.compiler.is_compiling():
+            return -1
+        torch._check(x.shape[0] == self.num_slots * self.rows_of_each)
+        return self.rows_of_each * x.shape[1]
 
 
-def _as_before(x_KND: Tensor, like: Tensor) -> Tensor:
-    """[K, N, D] with the leading axes of ``like``."""
-    return x_KND[None].flatten(0, 2).view(*like.shape[:-1], x_KND.shape[-1])
+def expect_rows(sites: Sequence[_Slotted], num_rows: int) -> None:
+    """Says to a base's sites how many rows the next compiled pass has, all slots' together.
+
+    They get one tensor, from which the compiler knows that their sizes are the same.
+    """
+    if not sites:
+        return
+    num_slots = sites[0].num_slots
+    sizes_KR = torch.empty(num_slots, num_rows // num_slots, 0)
+    for site in sites:
+        site.take_sizes(sizes_KR)
 
 
 class LinearSite(_Slotted):
@@ -110,11 +147,11 @@ class LinearSite(_Slotted):
             x_KND = self._by_slot(x)
             for input_hook in self.input_hooks:
                 x_KND = input_hook(x_KND)
-            x = _as_before(x_KND, x)
+            x = self._as_before(x_KND, x)
         if self.product is None:
             y: Tensor = self.linear(x)
         else:
-            y = _as_before(self.product(self._by_slot(x)), x)
+            y = self._as_before(self.product(self._by_slot(x)), x)
         if not self.hooks:
             if self.turn is not None:
                 self.turn.take()
@@ -124,7 +161,7 @@ class LinearSite(_Slotted):
         y_KNE = self._by_slot(y)
         for hook in self.hooks:
             y_KNE = hook(seen_KND, y_KNE)
-        return _as_before(y_KNE, y)
+        return self._as_before(y_KNE, y)
 
     def _by_group(self, x: Tensor, groups: RowGroups) -> Tensor:
         """The same with each group's own hooks; the frozen layer computes for all that want it."""
@@ -166,7 +203,7 @@ class NormSite(_Slotted):
         x_KND, y_KND = self._by_slot(x), self._by_slot(y)
         for hook in self.hooks:
             y_KND = hook(x_KND, y_KND)
-        return _as_before(y_KND, y)
+        return self._as_before(y_KND, y)
 
 
 def _read(groups: RowGroups, hooks: Sequence[InputHook | None], x: Tensor) -> Tensor:

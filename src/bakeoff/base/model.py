@@ -25,7 +25,15 @@ from bakeoff.base.choice import BaseChoice
 from bakeoff.base.decoder import decoder_of, layers_of, most_positions
 from bakeoff.base.experts import ExpertsSite, expert_layers
 from bakeoff.base.finite import check_finite
-from bakeoff.base.injection import LinearSite, NormSite, Site, linear_layers, site_of, unsited
+from bakeoff.base.injection import (
+    LinearSite,
+    NormSite,
+    Site,
+    expect_rows,
+    linear_layers,
+    site_of,
+    unsited,
+)
 from bakeoff.base.masters import SourceParameters, prepare_model
 from bakeoff.base.norms import norm_layers
 from bakeoff.base.outputs import capped, logit_cap, logit_scale
@@ -64,6 +72,7 @@ class Base(SourceParameters):
     """
 
     is_compiled = False
+    _slotted_sites: tuple[LinearSite | NormSite, ...] = ()  # that are installed
 
     def __init__(
         self,
@@ -317,6 +326,7 @@ class Base(SourceParameters):
         """Normed hidden states, [B, T, D], of embedded tokens at ``positions_BT``."""
         if self.is_compiled:
             embeds_BTD = _as_between_layers(embeds_BTD)
+            expect_rows(self._slotted_sites, len(embeds_BTD))
         try:
             output: Any = self.decoder(
                 inputs_embeds=embeds_BTD,
@@ -334,6 +344,7 @@ class Base(SourceParameters):
     def sites(self, names: Sequence[str], num_slots: int) -> Iterator[dict[str, Site]]:
         """Turns the named layers into sites for as long as the context lasts."""
         installed: dict[str, Site] = {}
+        before = self._slotted_sites
         try:
             for name in names:
                 parent = self.model.get_submodule(name.rpartition(".")[0])
@@ -345,8 +356,11 @@ class Base(SourceParameters):
             for group in layers_that_share(linear):
                 for name, turn in zip(group, turns(len(group)), strict=True):
                     installed[name].turn = turn
+            slotted = [s for s in installed.values() if not isinstance(s, ExpertsSite)]
+            self._slotted_sites = (*before, *slotted)
             yield installed
         finally:
+            self._slotted_sites = before
             for name, site in installed.items():
                 parent = self.model.get_submodule(name.rpartition(".")[0])
                 setattr(parent, name.rpartition(".")[2], unsited(site))
