@@ -22,13 +22,13 @@ from tests.golden_folders import copy_of, golden, save, with_methods
 METHODS = {"full": "full", "eight": "lora"}
 
 
-def study(folder: Path, **changes: Any) -> Path:
+def study(folder: Path, rows: int = 40, **changes: Any) -> Path:
     """A copy of a finished study of three seeds, with fields of its methods changed."""
     copy_of("four", folder)
     rng = np.random.default_rng(0)
     places = [folder / "baselines" / "zero_shot", *sorted((folder / "candidates").iterdir())]
     for place in places:
-        sums = np.stack([rng.uniform(10.0, 20.0, 40), rng.integers(3, 9, 40)], axis=1)
+        sums = np.stack([rng.uniform(10.0, 20.0, rows), rng.integers(3, 9, rows)], axis=1)
         (place / "scores").mkdir()
         (place / "scores" / "test.npz").write_bytes(arrays_bytes({"nll": sums}))
     save(folder, with_methods(golden("four"), **changes))
@@ -49,6 +49,21 @@ def test_a_seed_without_scores_is_left_out_of_every_entrant_and_said(tmp_path: P
     assert found.values["full"] == pytest.approx(losses(place, "full", 0, 2))
     assert found.values["eight"] == pytest.approx(losses(place, "lora", 0, 2))
     assert [note for note in found.notes if "Seed 1" in note and "lora" in note]
+
+
+@pytest.mark.parametrize(("rows", "blocks"), [(40, 20), (12, 12), (2, 2)])
+def test_fewer_rows_than_blocks_are_a_block_each(tmp_path: Path, rows: int, blocks: int) -> None:
+    """Empty blocks would make the error smaller than it is, and surer."""
+    place = study(tmp_path / "a", rows=rows)
+    found = measured_together([Source(place=place, methods=METHODS)])
+    assert found.blocks == len(found.without) == blocks
+    assert all(np.any(one["full"] != found.values["full"]) for one in found.without)
+
+
+def test_one_test_row_decides_nothing(tmp_path: Path) -> None:
+    place = study(tmp_path / "a", rows=1)
+    with pytest.raises(StoreError, match="one test row says nothing of others"):
+        measured_together([Source(place=place, methods=METHODS)])
 
 
 def test_two_studies_are_read_with_the_seeds_that_both_have(tmp_path: Path) -> None:

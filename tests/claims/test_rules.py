@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bakeoff.claims.contract import SIZES, Claim, Contrast, Noise, Planted
-from bakeoff.claims.estimates import Evidence
+from bakeoff.claims.estimates import Evidence, estimate
+from bakeoff.claims.listing import beyond_margin
 from bakeoff.claims.registry import BUILT_IN, claim_named
 from bakeoff.claims.rules import Verdict, judge_family
 from bakeoff.claims.simulation import simulate, smallest_effect, wrong_on_the_edge
@@ -182,7 +183,7 @@ def test_what_is_not_shown_to_be_above_zero_is_not_called_so() -> None:
 
 def test_a_bound_of_the_effect_decides_nothing_and_keeps_its_place_in_the_family() -> None:
     values = {"x": np.array([0.2 + a for a in AROUND])}
-    bounded = made(only_a_bound=lambda values: "The grid must grow.")
+    bounded = made(decides_nothing=lambda values: "The grid must grow.")
     weaker = {"x": np.array([0.2 + 5 * a for a in AROUND])}
     other = {"other": (made(), Evidence(values=weaker))}
     found = judge_family({"made": (bounded, Evidence(values=values)), **other})
@@ -194,6 +195,69 @@ def test_a_bound_of_the_effect_decides_nothing_and_keeps_its_place_in_the_family
     # The first of four tests it is now, where it was the second.
     assert plain["other"].p_value is not None
     assert found["other"].p_value == pytest.approx(plain["other"].p_value * 4 / 3)
+
+
+def test_a_share_of_no_gain_decides_nothing() -> None:
+    """On a base that knows the data full tuning gains nothing, and the ratio changes its sign."""
+    scale = claim_named("scale_closes_gap")
+    values: dict[str, Any] = {"log_parameters": np.array([5.5, 6.0, 6.5])}
+    noise = np.array(AROUND)
+    for i, (zero, full, soft) in enumerate([(3.0, 2.0, 2.6), (3.0, 2.0, 2.6), (3.0, 3.05, 3.2)]):
+        values |= {f"{i}/zero_shot": np.array(zero)}
+        values |= {f"{i}/full": full + noise, f"{i}/soft": soft + noise[::-1]}
+    found = judge_family({scale.name: (scale, Evidence(values=values))})[scale.name]
+    assert found.verdict == "undecided"
+    assert "On the base of 3.2 million parameters full tuning ends no better" in found.why
+    forgets = claim_named("tuning_forgets")
+    values = {
+        **{"forget:zero_shot": np.array(1.2), "forget:zero_shot@corpus": np.array(1.0)},
+        **{"forget:full": 1.1 + noise, "forget:full@corpus": 1.3 + noise},
+        **{"forget:lora_8": 1.25 + noise, "forget:lora_8@corpus": 1.3 + noise},
+    }
+    found = judge_family({forgets.name: (forgets, Evidence(values=values))})[forgets.name]
+    assert found.verdict == "undecided"
+    assert "On the task LoRA ended no better than the untuned base" in found.why
+
+
+def test_a_best_rate_beside_one_that_diverged_is_known_to_half_a_decade() -> None:
+    rates = claim_named("rate_of_lora_is_ten_times_full")
+    values: dict[str, Any] = {}
+    for name, centre, diverged in (("lora", -2.0, 4), ("full", -3.0, 3)):
+        for i, loss in enumerate((2.4, 2.2, 2.0, 2.1, 2.3)):
+            values[f"rates:{name}_{i}"] = np.full(5, np.inf if i >= diverged else loss)
+            values[f"rates:{name}_{i}#rate"] = np.array(10.0 ** (centre + i / 2))
+    found = judge_family({rates.name: (rates, Evidence(values=values))})[rates.name]
+    assert found.verdict == "undecided"
+    assert "The rate above the best one diverged with some seed (full tuning)" in found.why
+
+
+@pytest.mark.parametrize("effect", [0.0, 0.03])
+@pytest.mark.parametrize("scale", [0.02, 0.03, 0.04])
+def test_what_is_said_to_be_found_of_equivalence_is_found(effect: float, scale: float) -> None:
+    """Against both ends of the margin, by simulation."""
+    claim, rng = made("within", 0.1), np.random.default_rng(0)
+    step, found, reach = 0.05, 0, []
+    for _ in range(600):
+        values = effect + rng.normal(0.0, scale, 6)
+        one = estimate(Evidence(values={"x": values}), claim.contrasts[0], claim)
+        found += one.p_support <= step / 2
+        reach.append(one.detectable(step))
+    share, typical = found / 600, float(np.median(reach))
+    if typical <= 0.1 - effect:
+        assert share >= 0.75
+    else:
+        assert share < 0.85
+
+
+def test_equivalence_that_no_effect_would_show_is_said_to_be_out_of_reach() -> None:
+    claim = made("within", 0.1)
+    wide = Evidence(values={"x": np.array([50 * a for a in AROUND])})
+    found = judge_family({"made": (claim, wide)})["made"]
+    assert found.smallest_effect is not None and found.smallest_effect > 0.1
+    beyond = beyond_margin(found.smallest_effect, claim)
+    assert beyond is not None and "no equivalence within ±0.1, even of an effect of 0" in beyond
+    assert beyond_margin(0.09, claim) is None
+    assert beyond_margin(0.2, made("above", 0.1)) is None
 
 
 def test_a_sentence_of_what_was_measured_ends_the_reason() -> None:

@@ -217,8 +217,8 @@ class Claim:
         diverged_is_worst: whether an entrant that diverged counts as one of infinite loss, as
             where a design tries fixed rates; else one that did with every seed makes the claim
             untestable, and a seed with which one did is left out.
-        only_a_bound: why the effect is only a bound of the true one, so that it decides nothing;
-            empty where it is not.
+        decides_nothing: why the effect decides nothing, such as that it is only a bound of the true
+            one; empty where it decides.
         says: a further sentence of what was measured; empty for none.
     """
 
@@ -242,7 +242,7 @@ class Claim:
     curve: Callable[[Values], Curve | Sequence[Curve] | None] = lambda values: None
     figure_only: tuple[str, ...] = ()
     diverged_is_worst: bool = False
-    only_a_bound: Callable[[Values], str] = lambda values: ""
+    decides_nothing: Callable[[Values], str] = lambda values: ""
     says: Callable[[Values], str] = lambda values: ""
 
     @property

@@ -16,10 +16,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bakeoff.claims.contract import Claim, Contrast, Values
-from bakeoff.decide.referee.distributions import noncentrality, t_cdf, t_quantile
+from bakeoff.decide.referee.distributions import (
+    noncentral_t_cdf,
+    noncentrality,
+    t_cdf,
+    t_quantile,
+)
 
 _CHANCE = 0.8
 _MOST_REPEATS = 200
+_MOST_FREEDOM = 1e6
 _TIMES_ROWS = (1, 2, 3, 5, 10, 20, 50, 100, 300, 1000)
 
 
@@ -76,8 +82,19 @@ class Estimate:
         return self.effect - half, self.effect + half
 
     def detectable(self, alpha: float) -> float:
-        """How far from its threshold an effect must lie to be found with 80 % probability."""
-        return _detectable(self.seed_variance + self.row_variance, self.freedom, alpha)
+        """How far from its threshold an effect must lie to be found with 80 % probability.
+
+        Equivalence is shown against both ends of its margin: where one as wide as that would not
+        be found even for an effect of 0, it is how wide the margin would have to be.
+        """
+        variance = self.seed_variance + self.row_variance
+        if self.contrast.rule == "within":
+            return _detectable_within(self.contrast.threshold, variance, self.freedom, alpha)
+        return _detectable(variance, self.freedom, alpha)
+
+    def is_out_of_reach(self, alpha: float) -> bool:
+        """Whether equivalence would not be found even for an effect of 0."""
+        return self.contrast.rule == "within" and self.detectable(alpha) > self.contrast.threshold
 
     def is_short(self, alpha: float) -> bool:
         """Whether it is shown to be on the claim's side of zero, whatever it says of the margin.
@@ -174,7 +191,7 @@ def cheapest(one: Estimate, repeats: int, step: float) -> tuple[int, int] | None
                 break
             seed, row = one.seed_variance * repeats / more, one.row_variance / times
             freedom = _freedom(seed, row, more, one.blocks)
-            if _detectable(seed + row, freedom, step) <= one.distance:
+            if _is_found(one, seed + row, freedom, step):
                 best = more, times
                 break
     return best
@@ -188,9 +205,48 @@ def _growing(repeats: int) -> list[int]:
     return found
 
 
-def _detectable(variance: float, freedom: float, alpha: float) -> float:
+def _is_found(one: Estimate, variance: float, freedom: float, alpha: float) -> bool:
+    """Whether an effect as large as was seen is found with 80 % probability, with such an error."""
+    margin = one.contrast.threshold
+    if one.contrast.rule == "within" and abs(one.effect) < margin:
+        return _chance_within(one.distance, margin, variance, freedom, alpha) >= _CHANCE
+    return _detectable(variance, freedom, alpha) <= one.distance
+
+
+def _detectable(variance: float, freedom: float, alpha: float, *, chance: float = _CHANCE) -> float:
     if variance == 0.0:
         return 0.0
-    freedom = min(freedom, 1e6)
+    freedom = min(freedom, _MOST_FREEDOM)
     critical = float(t_quantile(freedom, 1.0 - alpha / 2.0))
-    return math.sqrt(variance) * float(noncentrality(freedom, 1.0 - _CHANCE, critical))
+    return math.sqrt(variance) * float(noncentrality(freedom, 1.0 - chance, critical))
+
+
+def _detectable_within(margin: float, variance: float, freedom: float, alpha: float) -> float:
+    """How far inside a margin on both sides of 0 an effect must lie; more than the margin where 0
+    does not lie far enough."""
+    low, high = _detectable(variance, freedom, alpha), margin
+    if _chance_within(high, margin, variance, freedom, alpha) < _CHANCE:
+        # Of an effect of 0 both tests miss alike, each half of what may be missed.
+        return _detectable(variance, freedom, alpha, chance=0.5 + _CHANCE / 2.0)
+    for _ in range(50):
+        middle = (low + high) / 2.0
+        if _chance_within(middle, margin, variance, freedom, alpha) < _CHANCE:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _chance_within(
+    inside: float, margin: float, variance: float, freedom: float, alpha: float
+) -> float:
+    """The chance that an effect so far inside a margin is shown to be inside both its ends.
+
+    At least that: it is 1 minus the chances of missing either end.
+    """
+    if variance == 0.0:
+        return 1.0
+    freedom, error = min(freedom, _MOST_FREEDOM), math.sqrt(variance)
+    critical = float(t_quantile(freedom, 1.0 - alpha / 2.0))
+    ends = np.array([inside, 2.0 * margin - inside]) / error
+    return max(0.0, 1.0 - float(noncentral_t_cdf(freedom, ends, critical).sum()))

@@ -86,7 +86,23 @@ def finds_words(effect: float | None, claim: Claim) -> str:
     """What a design finds, before it is run; ``effect`` is None where that is not known."""
     if effect is None:
         return "what, is not known: its planted world does not say"
+    if_so = f"if {claim.repeats} vary as was assumed before anything was measured"
+    if (beyond := beyond_margin(effect, claim)) is not None:
+        return f"{beyond}, {if_so}"
+    near = f"an effect that is {effect:.2g} {claim.unit} from its margin"
+    return f"with 80 % probability {near}, {if_so}"
+
+
+def beyond_margin(effect: float, claim: Claim) -> str | None:
+    """That equivalence within a claim's margin is more than its design finds; None if it is not.
+
+    Args:
+        effect: the smallest that the design finds, see ``Estimate.detectable``.
+    """
+    margin = min((c.threshold for c in claim.contrasts if c.rule == "within"), default=effect)
+    if effect <= margin:
+        return None
     return (
-        f"with 80 % probability an effect that is {effect:.2g} {claim.unit} from its margin, "
-        f"if {claim.repeats} vary as was assumed before anything was measured"
+        f"with 80 % probability no equivalence within ±{margin:g}, even of an effect of 0: the "
+        f"margin would have to be {effect:.2g} {claim.unit}"
     )

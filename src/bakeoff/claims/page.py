@@ -7,7 +7,7 @@ from typing import Final
 
 from bakeoff.claims.contract import Claim, Curve
 from bakeoff.claims.figures import curve_figure, effect_figure
-from bakeoff.claims.listing import design_words, finds_words
+from bakeoff.claims.listing import beyond_margin, design_words, finds_words
 from bakeoff.claims.rules import ALPHA, Finding, Verdict
 from bakeoff.claims.suite import STUDIES, Found, Suite
 from bakeoff.formatting import counted, join, shown_count, shown_seconds
@@ -38,6 +38,7 @@ def build_page(suite: Suite, found: Found) -> str:
                 "design": _design(suite, claim),
                 "measured_on": evidence.measured_on,
                 "finds": finds_words(found.planned.get(name), claim),
+                "beyond_margin": beyond_margin(finding.smallest_effect or 0.0, claim),
                 "seconds": shown_seconds(found.seconds[name]),
                 "spent": found.seconds[name],  # by which the column is sorted
                 "studies": [_study(suite, study) for study in found.studies.get(name, [])],

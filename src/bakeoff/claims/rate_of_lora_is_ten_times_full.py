@@ -59,19 +59,29 @@ def _best(values: Values, name: str) -> Floats:
     return np.interp(places, np.arange(len(_STEPS)), rates)
 
 
-def _only_a_bound(values: Values) -> str:
-    """Which best rates lie at an edge, by the mean losses over seeds."""
-    found = []
+def _decides_nothing(values: Values) -> str:
+    """Which best rates lie at an edge or beside a rate that diverged with some seed, by the mean
+    losses over seeds."""
+    at_edge, beside = [], []
     for name, words in (("lora", "LoRA"), ("full", "full tuning")):
-        place = _place(_losses(values, name).mean(axis=1))
+        losses = _losses(values, name).mean(axis=1)
+        place = _place(losses)
         if place in (0.0, len(_STEPS) - 1.0):
-            found.append(f"the {'highest' if place else 'lowest'} of {words}")
-    if not found:
-        return ""
-    return (
-        f"A best rate lies at the edge of the five that are tried ({' and '.join(found)}) and may "
-        "be beyond it, so that the ratio is only a bound: the grid must grow there."
-    )
+            at_edge.append(f"the {'highest' if place else 'lowest'} of {words}")
+        elif not np.isfinite(losses[int(np.argmin(losses)) + 1]):
+            beside.append(words)
+    if at_edge:
+        return (
+            f"A best rate lies at the edge of the five that are tried ({' and '.join(at_edge)}) "
+            "and may be beyond it, so that the ratio is only a bound: the grid must grow there."
+        )
+    if beside:
+        return (
+            f"The rate above the best one diverged with some seed ({' and '.join(beside)}). "
+            "Between the two the best may lie up to half a decade higher, which is all of the "
+            "margin: it takes a finer grid there."
+        )
+    return ""
 
 
 def _statistic(values: Values) -> Mapping[str, Floats]:
@@ -111,7 +121,7 @@ CLAIM = Claim(
     hypothesis="The ratio of the two best rates is ten, to half a decade on either side.",
     supported_if="log10 of the ratio lies within 0.5 of 1",
     contradicted_if="it lies further from 1 than 0.5; undecided where either best rate lies at the "
-    "edge of the five that are tried",
+    "edge of the five that are tried, or the rate above it diverged",
     does_not_show="Anything of another alpha: LoRA's scale is alpha / rank, here 8 / 16, and its "
     "rate moves with it. Where single seeds have their best rate at the edge of the five that are "
     "tried, it is cut off there.",
@@ -127,7 +137,7 @@ CLAIM = Claim(
     statistic=_statistic,
     design=_design,
     curve=_curves,
-    only_a_bound=_only_a_bound,
+    decides_nothing=_decides_nothing,
     diverged_is_worst=True,
     planted=Planted(
         supported=_world(1.0), contradicted=_world(0.25), noise=Noise(seed=0.003, row=0.08)

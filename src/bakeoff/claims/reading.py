@@ -27,7 +27,7 @@ from bakeoff.version import __version__
 
 BLOCKS: Final = 20
 """Of test rows, left out one at a time; a row's place (its group's) modulo this is its block. Where
-a set has fewer groups, there are as few blocks as groups."""
+a set has fewer rows or groups, there are as few blocks."""
 _METRIC: Final = "nll"
 
 
@@ -152,15 +152,21 @@ def measured_together(sources: Sequence[Source]) -> Measured:
     Raises:
         StoreError: something that decides has no scores, with the reason.
     """
-    blocks = min([BLOCKS, *(_fewest_groups(source.place) for source in sources)])
-    whole, opened = Measured(blocks=blocks), list[tuple[Source, Results]]()
+    opened, lost = list[tuple[Source, Results]](), list[str]()
     for source in sources:
         try:
             opened.append((source, read_results(source.place)))
         except StoreError as error:
             if source.needed:
                 raise
-            whole.notes.append(f"The figure is without {_listed(source.methods)}: {error}")
+            lost.append(f"The figure is without {_listed(source.methods)}: {error}")
+    counts = [_fewest_rows(*one) for one in opened]
+    groups = [_fewest_groups(source.place) for source in sources]
+    blocks = min([BLOCKS, *counts, *groups])
+    if blocks < 2:
+        place = opened[counts.index(blocks)][0].place
+        raise StoreError(f"{place}: one test row says nothing of others; give at least two")
+    whole = Measured(blocks=blocks, notes=lost)
     needed = [
         (source, results, method) for source, results in opened for method in source.needed.values()
     ]
@@ -179,6 +185,20 @@ def measured_together(sources: Sequence[Source]) -> Measured:
     for source, results in opened:
         whole.take(_measured_of(source, results, seeds, blocks), source.base)
     return whole
+
+
+def _fewest_rows(source: Source, results: Results) -> int:
+    """Of the sets that a claim reads of a study, as far as something that decides was scored."""
+    counts = [BLOCKS]
+    for method in source.needed.values():
+        record = results.methods.get(method)
+        for run in record.candidates[:1] if record else ():
+            folder = source.place / "candidates" / run / "scores"
+            for name in ("test", *(f"also-{one}" for one in source.sets)):
+                arrays = read_arrays(folder / f"{name}.npz")
+                if arrays is not None and _METRIC in arrays:
+                    counts.append(len(arrays[_METRIC]))
+    return min(counts)
 
 
 def _fewest_groups(place: Path) -> int:

@@ -83,10 +83,10 @@ def judge_family(
         if not all(math.isfinite(one.effect) and math.isfinite(one.error) for one in estimates):
             evidence = {**evidence, name: (evidence[name][0], Evidence(untestable=_NOT_FINITE))}
             del tested[name]
-    bounds = {n: evidence[n][0].only_a_bound(evidence[n][1].values) for n in tested}
-    # A bound keeps its place in the family, with p-values that decide nothing.
+    void = {n: evidence[n][0].decides_nothing(evidence[n][1].values) for n in tested}
+    # An effect that decides nothing keeps its place in the family, with p-values that say so.
     joined = {
-        name: (1.0, 1.0) if bounds[name] else _joined(evidence[name][0], found)
+        name: (1.0, 1.0) if void[name] else _joined(evidence[name][0], found)
         for name, found in tested.items()
     }
     enough = [n for n, found in tested.items() if _is_enough(evidence[n][0], found)]
@@ -104,7 +104,7 @@ def judge_family(
                 why=one.untestable or one.unmeasured or "",
             )
         else:
-            finding = _finding(claim, tested[name], adjusted.get(name), alpha, size, bounds[name])
+            finding = _finding(claim, tested[name], adjusted.get(name), alpha, size, void[name])
             says = claim.says(one.values)
             found[name] = replace(finding, why=f"{finding.why} {says}") if says else finding
     return found
@@ -158,17 +158,17 @@ def _finding(
     adjusted: Sequence[float] | None,
     alpha: float,
     size: int,
-    bound: str,
+    void: str,
 ) -> Finding:
     """A claim's finding.
 
     Args:
         adjusted: p-values for and against; None where there are too few repeats for any.
         alpha: of all claims together. size: how many they are.
-        bound: why the effect is only a bound, or nothing.
+        void: why the effect decides nothing, or nothing.
     """
     verdict, p_value = Verdict.UNDECIDED, None
-    if adjusted is not None and not bound:
+    if adjusted is not None and not void:
         p_value = min(adjusted)
         if adjusted[0] <= alpha:
             verdict, p_value = Verdict.SUPPORTED, adjusted[0]
@@ -186,8 +186,8 @@ def _finding(
         said += _LATER_STEP.format(p_value=p_value)
     if aside:
         said += f" It is {aside}."
-    elif bound:
-        said += f" {bound}"
+    elif void:
+        said += f" {void}"
     elif verdict is Verdict.UNDECIDED:
         said += f" {_takes(one, repeats, least, claim.repeats)}"
     return Finding(
@@ -233,6 +233,8 @@ def _takes(one: Estimate, repeats: int, step: float, word: str) -> str:
             "which every entrant was tested."
         )
     found = cheapest(one, repeats, step)
+    if found is None and one.is_out_of_reach(step):
+        return "No design in reach would show equivalence within so narrow a margin."
     if found is None:
         return (
             "The effect lies on its threshold as far as can be seen; no design in reach would tell."

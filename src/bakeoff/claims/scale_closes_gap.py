@@ -19,6 +19,7 @@ from bakeoff.claims.contract import (
     Values,
 )
 from bakeoff.claims.entrants import full, soft_prompt
+from bakeoff.formatting import join
 
 
 def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
@@ -33,6 +34,22 @@ def _gaps(values: Values) -> Floats:
         # The mean of full tuning below the line: a seed's own would move both.
         rows.append((soft - tuned) / (values[f"{i}/zero_shot"] - np.mean(tuned)))
     return np.stack(rows)
+
+
+def _decides_nothing(values: Values) -> str:
+    """On which bases full tuning gains nothing with some seed: a share of that says nothing."""
+    without = [
+        f"{10**x / 1e6:.2g} million"
+        for i, x in enumerate(values["log_parameters"].tolist())
+        if np.min(values[f"{i}/zero_shot"]) <= np.max(values[f"{i}/full"])
+    ]
+    if not without:
+        return ""
+    return (
+        f"On the base of {join(without)} parameters full tuning ends no better than the untuned "
+        "base with some seed, so that there is no gain of which a prompt could reach a share: it "
+        "takes data that the base does not know yet."
+    )
 
 
 def _statistic(values: Values) -> Mapping[str, Floats]:
@@ -68,7 +85,7 @@ CLAIM = Claim(
     "share of what full tuning gains on the untuned base, falls with the logarithm of the "
     "parameters.",
     supported_if="the slope of that share over log10 parameters is below 0",
-    contradicted_if="the slope is above 0",
+    contradicted_if="the slope is above 0; undecided where full tuning gains nothing on some base",
     does_not_show="That the gap closes: only that it narrows over these bases. The interval is "
     "over seeds and test rows, not over other families of bases.",
     unit="share per tenfold parameters",
@@ -84,6 +101,7 @@ CLAIM = Claim(
     design=_design,
     over_bases=True,
     curve=_curve,
+    decides_nothing=_decides_nothing,
     planted=Planted(
         supported=_world((0.6, 0.5, 0.4, 0.3)),
         contradicted=_world((0.4, 0.45, 0.5, 0.55)),

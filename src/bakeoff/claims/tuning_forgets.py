@@ -20,6 +20,7 @@ from bakeoff.claims.contract import (
 )
 from bakeoff.claims.curves import curve_over
 from bakeoff.claims.entrants import full, lora
+from bakeoff.formatting import join
 
 _MARGIN = 0.05
 _SET = "corpus"
@@ -34,6 +35,19 @@ def _cost(values: Values, name: str) -> Floats:
     """[S] nats of running text that are lost for each nat of the task that is gained."""
     lost = values[f"forget:{name}@{_SET}"] - values[f"forget:zero_shot@{_SET}"]
     return lost / (values["forget:zero_shot"] - np.mean(values[f"forget:{name}"]))
+
+
+def _decides_nothing(values: Values) -> str:
+    """Which entrants gain nothing with some seed: a loss per nat gained then says nothing."""
+    untuned = np.min(values["forget:zero_shot"])
+    names = {"full": "full tuning", "lora_8": "LoRA"}
+    without = [w for name, w in names.items() if untuned <= np.max(values[f"forget:{name}"])]
+    if not without:
+        return ""
+    return (
+        f"On the task {join(without)} ended no better than the untuned base with some seed, so "
+        "that there is no gain to count the loss of text by."
+    )
 
 
 def _statistic(values: Values) -> Mapping[str, Floats]:
@@ -67,7 +81,7 @@ CLAIM = Claim(
     hypothesis="Per nat that is gained on the task, full tuning loses at least 0.05 nats per token "
     "more on a held-out corpus of running text than LoRA of rank 8 does.",
     supported_if="the difference is above 0.05",
-    contradicted_if="it is below 0.05",
+    contradicted_if="it is below 0.05; undecided where either gains nothing on the task",
     does_not_show="Forgetting of anything but this corpus, which is what the shipped base was "
     "trained on. Losses are taken per nat gained, since no two methods end at quite the same "
     "quality.",
@@ -83,6 +97,7 @@ CLAIM = Claim(
     statistic=_statistic,
     design=_design,
     curve=_curves,
+    decides_nothing=_decides_nothing,
     planted=Planted(
         supported=_world(0.5, 0.2), contradicted=_world(0.2, 0.3), noise=Noise(seed=0.01, row=0.2)
     ),

@@ -29,6 +29,13 @@ def noncentrality(freedom: ArrayLike, p: ArrayLike, t: ArrayLike) -> Floats:
     return np.asarray(nctdtrinc(freedom, p, t), dtype=np.float64)
 
 
+def noncentral_t_cdf(freedom: ArrayLike, shift: ArrayLike, t: ArrayLike) -> Floats:
+    """The chance that a noncentral t with this shift is at most ``t``, elementwise."""
+    from scipy.special import nctdtr
+
+    return np.asarray(nctdtr(freedom, shift, t), dtype=np.float64)
+
+
 def chi_square_quantile(freedom: ArrayLike, p: ArrayLike) -> Floats:
     """The value that a chi-square stays below with probability ``p``, elementwise."""
     from scipy.special import gammaincinv
