@@ -20,6 +20,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from bakeoff.base.wire_bases.pretraining import pretrain
 from bakeoff.base.wire_bases.shapes import FAMILY
+from bakeoff.base.wire_bases.unfinished import unfinished_file
 
 
 def options() -> argparse.Namespace:
@@ -56,7 +57,7 @@ def main() -> None:
         steps=args.steps,
         minutes=args.minutes,
         save_minutes=args.save_minutes,
-        checkpoint=args.out.with_name(f"{args.out.name}.unfinished"),
+        checkpoint=unfinished_file(args.out),
         threads=args.threads,
     )
 

@@ -6,18 +6,28 @@ import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from bakeoff.base.weights.inventory import list_bases
+from bakeoff.base.weights.inventory import ListedBase, list_bases
 from bakeoff.base.weights.sources import load_source
 from bakeoff.base.wire_bases import pretraining
 from bakeoff.base.wire_bases.card import machine
 from bakeoff.base.wire_bases.pretraining import build_model, pretrain, train_tokenizer
-from bakeoff.base.wire_bases.shapes import FAMILY, TOKENS_PER_PARAMETER, Shape, member_folder
+from bakeoff.base.wire_bases.shapes import (
+    FAMILY,
+    TOKENS_PER_PARAMETER,
+    Shape,
+    here,
+    made_folder,
+    member_folder,
+)
 from bakeoff.base.wire_bases.stream import Packed, articles
+from bakeoff.base.wire_bases.unfinished import unfinished_file
+from bakeoff.errors import BaseModelError, CheckpointError
 
 SMALL = Shape(width=16, layers=2, heads=2, rows=2, learning_rate=1e-2)
 SHIPPED = [name for name, shape in FAMILY.items() if shape.shipped]
@@ -37,7 +47,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     threads = torch.get_num_threads()
     monkeypatch.setattr(torch, "set_num_threads", lambda number: threads)
 
-    def made(name: str, *, steps: int = 6, report: object = None, **options: object) -> str:
+    def made(name: str, *, steps: int | None = 6, report: object = None, **options: object) -> str:
         folder = tmp_path / name
         say = report or (lambda text: None)
         pretrain(name, SMALL, folder, command="-", steps=steps, report=say, **options)  # type: ignore[arg-type]
@@ -85,21 +95,85 @@ def test_an_interrupted_training_goes_on_to_the_bit(
     assert not kept.exists()
 
 
-def test_a_checkpoint_of_another_training_is_not_gone_on_with(
-    make: Callable[..., str], tmp_path: Path
+def stop_after_two(text: str) -> None:
+    if text.startswith("kept step 2"):
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"threads": 2}, "this call has --threads 2, and only one.* With --threads 1 it goes on"),
+        ({"steps": 3}, "this call has --steps 3, and only one .* With --steps 6 it goes on"),
+        (
+            {"torch": "1.0", "threads": 3},
+            "this call has PyTorch 1.0, --threads 3, .* With PyTorch [0-9.+a-z]+, --threads 1 it",
+        ),
+    ],
+    ids=["threads", "steps", "torch"],
+)
+def test_nothing_of_a_training_made_otherwise_is_lost(
+    changes: dict[str, Any],
+    words: str,
+    make: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept, said = tmp_path / "kept.unfinished", list[str]()
-
-    def stop(text: str) -> None:
-        if text.startswith("kept step 2"):
-            raise KeyboardInterrupt
-
+    options: dict[str, Any] = {"checkpoint": kept, "save_minutes": 0.0}
     with pytest.raises(KeyboardInterrupt):
-        make("a", report=stop, checkpoint=kept, save_minutes=0.0)
-    assert make("b", steps=3, checkpoint=kept, report=said.append) == make("c", steps=3)
-    assert not any(text.startswith("goes on") for text in said)
-    kept.write_bytes(b"torn")
-    make("d", steps=3, checkpoint=kept)
+        make("a", report=stop_after_two, **options)
+    before = kept.read_bytes()
+    with monkeypatch.context() as other:
+        torch_of = changes.pop("torch", None) or machine()["torch"]
+        other.setattr(pretraining, "machine", lambda: {**machine(), "torch": torch_of})
+        with pytest.raises(CheckpointError, match=words) as refused:
+            make("b", **options, **changes)
+    assert f"{kept}: holds step 2 of 6 of a training made with --threads 1, PyTorch" in str(
+        refused.value
+    )
+    assert "delete the file to begin again" in str(refused.value)
+    assert kept.read_bytes() == before
+    # The one that it was goes on, and nothing is left.
+    make("a", report=said.append, **options)
+    assert "goes on after step 2 of 6" in said and not kept.exists()
+
+
+def test_a_torn_checkpoint_is_begun_again(make: Callable[..., str], tmp_path: Path) -> None:
+    kept, said = tmp_path / "kept.unfinished", list[str]()
+    whole = make("whole", steps=3)
+    for torn in (b"torn", b"", (10**9).to_bytes(8, "little") + b"{"):
+        kept.write_bytes(torn)
+        said.clear()
+        assert make("d", steps=3, checkpoint=kept, report=said.append) == whole
+        assert said[0] == f"{kept} is torn; begins again"
+
+
+def test_a_training_by_the_clock_leaves_the_checkpoint_of_another(
+    make: Callable[..., str], tmp_path: Path
+) -> None:
+    kept = tmp_path / "kept.unfinished"
+    with pytest.raises(KeyboardInterrupt):
+        make("a", report=stop_after_two, checkpoint=kept, save_minutes=0.0)
+    before = kept.read_bytes()
+    make("b", steps=None, minutes=1e-3, checkpoint=kept)
+    assert kept.read_bytes() == before
+
+
+def test_a_member_that_is_begun_is_listed_with_the_command_that_goes_on(
+    make: Callable[..., str], tmp_path: Path
+) -> None:
+    def listed() -> ListedBase:
+        return next(one for one in list_bases(tmp_path) if one.name == "wire-10m")
+
+    assert (listed().remedy, listed().begun) == ("bakeoff bases make wire-10m", None)
+    kept = unfinished_file(made_folder("wire-10m", tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        make("a", report=stop_after_two, checkpoint=kept, save_minutes=0.0, threads=2)
+    going_on = "bakeoff bases make wire-10m --threads 2"
+    assert (listed().remedy, listed().begun) == (going_on, "step 2 of 6")
+    with pytest.raises(BaseModelError, match=rf"is begun \(step 2 of 6\), .*: {going_on}$"):
+        here("wire-10m", tmp_path)
 
 
 def test_articles_begin_anywhere() -> None:

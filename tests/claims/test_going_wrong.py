@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -29,7 +30,7 @@ from bakeoff.claims.running import run_suite
 from bakeoff.claims.suite import Suite
 from bakeoff.claims.writing import as_mapping
 from bakeoff.errors import ConfigError, StoreError
-from bakeoff.execution.stopping import Stopped
+from bakeoff.execution.stopping import BudgetSpent, Stopped
 from bakeoff.measure.fit import DoesNotFitError
 from bakeoff.runs.reading import read_results
 from bakeoff.types import RunState
@@ -157,6 +158,61 @@ def test_a_signal_while_verdicts_are_computed_waits_until_they_are_written(
     kept = json.loads((place / "out/claims.json").read_text())["claims"]
     assert kept[FULL_RANK]["verdict"] == "supported"
     assert (place / "out/claims.html").exists()
+
+
+def test_a_study_that_the_budget_ended_is_the_last_of_its_call(
+    planted: Study, cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends before the budget does, by what its report may take: no other is begun in that."""
+    begun: list[str] = []
+
+    def execute(mapping: Any, folder: Path, *_: Any) -> None:
+        begun.append(folder.name)
+        raise StoppedEarly(BudgetSpent(), None)
+
+    monkeypatch.setattr(api, "execute", execute)
+    measured = lambda *_: pytest.fail("it was measured in what was left")  # noqa: E731
+    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", measured)
+    call = ("claims", FULL_RANK, "init_matters", WEIGHTS, "--quick", "--out", "out")
+    done = cli(*call, "--budget", "8h")
+    assert done.code == 0, done.err
+    assert len(begun) == 1 and "main" in begun[0]
+    kept = json.loads((place / "out/claims.json").read_text())
+    assert kept["failed"] == []
+    for one in kept["claims"].values():
+        assert one["verdict"] == "undecided" and "the budget ended" in one["why"]
+    # The next call goes on with it, and then with the others.
+    monkeypatch.setattr(api, "execute", lambda made, folder, *_: planted(made, folder, None))
+    ranks = {"weight_rank": np.linspace(0.4, 0.5, 16)}
+    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", lambda *_: ranks)
+    assert cli(*call, "--budget", "8h").code == 0
+    kept = json.loads((place / "out/claims.json").read_text())["claims"]
+    assert all(one["effect"] is not None for one in kept.values())
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["whole", "failed"])
+def test_a_full_disk_costs_no_verdict_of_what_is_there(
+    fails: bool, planted: Study, cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the note of what a study took nor what is measured can be written then."""
+
+    def full(file: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    ranks = {"weight_rank": np.linspace(0.4, 0.5, 16)}
+    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", lambda *_: ranks)
+    monkeypatch.setattr("bakeoff.claims.spent.write_bytes", full)
+    monkeypatch.setattr("bakeoff.claims.measured.write_bytes", full)
+    if fails:
+        planted.raises = lambda name: StoreError("out: the lock is another process's")
+    done = cli("claims", FULL_RANK, WEIGHTS, "--quick", "--out", "out")
+    assert done.code == 2 and "Traceback" not in done.err
+    kept = json.loads((place / "out/claims.json").read_text())
+    of_study, of_claim = kept["failed"]
+    assert kept["claims"][FULL_RANK]["verdict"] == ("undecided" if fails else "supported")
+    assert ("the lock is another" if fails else "seconds.json: cannot be written") in of_study
+    assert of_claim.startswith(f"{WEIGHTS}: ") and "free some space" in of_claim
+    assert kept["claims"][WEIGHTS]["verdict"] == "undecided"
 
 
 def test_an_interrupted_call_says_what_failed_before(

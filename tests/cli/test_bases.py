@@ -180,6 +180,26 @@ def test_the_list_says_where_each_is_or_how_to_fetch_it(
     assert listed["tiny"]["place"] == "shipped with bakeoff"
 
 
+def test_another_number_of_threads_leaves_what_is_unfinished(cli: Cli, place: Path) -> None:
+    # As a checkpoint has it, of which the header alone is read here.
+    key = {"steps": 14420, "threads": 2, "torch": "2.0", "machine": "x", "capability": "AVX2"}
+    meta = {"bakeoff": json.dumps({"key": key, "step": 1200})}
+    header = json.dumps({"__metadata__": meta}).encode()
+    file = place / "cache" / "bases" / "wire-10m.unfinished"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(len(header).to_bytes(8, "little") + header)
+    listed = cli("bases")
+    assert (
+        "not here; it is begun (step 1,200 of 14,420), go on with it: bakeoff bases make wire-10m "
+        "--threads 2\n" in listed.out
+    )
+    done = cli("bases", "make", "wire-10m")
+    assert done.code == 2
+    assert "wire-10m.unfinished: holds step 1,200 of 14,420 of a training made with" in done.message
+    assert "--threads 2, PyTorch 2.0, a processor x, its kernels for AVX2; this" in done.message
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

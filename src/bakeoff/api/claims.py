@@ -20,7 +20,7 @@ from bakeoff.claims.suite import Suite, noted_claims
 from bakeoff.claims.writing import as_mapping
 from bakeoff.config import from_mapping
 from bakeoff.errors import ConfigError
-from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
+from bakeoff.execution.stopping import EXIT_INTERRUPTED, Stopped, StopSignals
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.formatting import seconds_of
 from bakeoff.runs.reading import read_json
@@ -155,8 +155,7 @@ def run_claims(
         try:
             execute(Study.from_mapping(mapping), place, shown, settings)
         except StoppedEarly as early:
-            if not isinstance(early.stopped, BudgetSpent):
-                raise early.stopped from None
+            raise early.stopped from None
 
     suite = Suite(
         claims=claims,

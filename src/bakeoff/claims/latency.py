@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from bakeoff.base.blocks import blocks_of
 from bakeoff.base.injection import linear_layers
 from bakeoff.base.precision import choose_device
 from bakeoff.base.weights.sources import load_source
 from bakeoff.claims.contract import Floats
 from bakeoff.claims.measuring import Context
-from bakeoff.errors import BaseModelError
 from bakeoff.files import cache_folder
 
 # Axes: B rows, T tokens, D inputs, E outputs, R rank.
@@ -51,7 +51,7 @@ _FORMATS: Final = {
 def adapter_times(context: Context) -> dict[str, Floats]:
     """``bottleneck_B`` and ``merged_B`` [rounds]: seconds of a pass at a batch of 1 and of 8."""
     model, device = _model(context)
-    act = _add_bottlenecks(model, context.facts.width)
+    act = _add_bottlenecks(model, context.facts.width, context.facts.reference)
     become = {"bottleneck": partial(act, True), "merged": partial(act, False)}
     found: dict[str, Floats] = {}
     for rows in (1, 8):
@@ -182,32 +182,31 @@ class _Bottleneck(nn.Module):
         return x + update
 
 
-def _add_bottlenecks(model: nn.Module, width: int) -> Callable[[bool], None]:
-    """Puts one after every block's attention and one after its MLP.
+def _add_bottlenecks(model: Any, width: int, reference: str) -> Callable[[bool], None]:
+    """Puts one after every block's attention and one after its MLP, as the method does.
+
+    Args:
+        model: a causal language model of Transformers. width: of its hidden states.
+        reference: what the base is called in errors.
 
     Returns:
         What has them act, or not.
+
+    Raises:
+        BaseModelError: a block has no such two places, which makes the claim untestable.
     """
     handles: list[RemovableHandle] = []
     places: list[tuple[nn.Module, nn.Module]] = []
-    blocks = max(
-        (m for m in model.modules() if isinstance(m, nn.ModuleList)),
-        key=len,
-        default=nn.ModuleList(),
+    found = blocks_of(
+        model,
+        reference=reference,
+        remedy="adapters_cost_latency puts a bottleneck after the attention and after the MLP of "
+        "every block; give a base whose blocks have both",
     )
-    for block in blocks:
-        for name, part in block.named_children():
-            if "attn" in name or "attention" in name or "mlp" in name:
-                if "norm" in name:
-                    continue
-                adapter = _Bottleneck(width).requires_grad_(False)
-                part.add_module("bottleneck", adapter)
-                places.append((part, adapter))
-    if not places:
-        raise BaseModelError(
-            "adapters_cost_latency: the base's blocks have no parts called attention or mlp, after "
-            "which a bottleneck could be put"
-        )
+    for name in (n for block in found for n in (block.attention_output, block.mlp_output)):
+        layer, adapter = model.get_submodule(name), _Bottleneck(width).requires_grad_(False)
+        layer.add_module("bottleneck", adapter)  # so that it goes to the device with the model
+        places.append((layer, adapter))
 
     def act(acts: bool) -> None:
         for handle in handles:
@@ -219,11 +218,10 @@ def _add_bottlenecks(model: nn.Module, width: int) -> Callable[[bool], None]:
     return act
 
 
-def _passes(adapter: nn.Module) -> Callable[..., Any]:
-    def hook(_: nn.Module, __: Any, output: Any) -> Any:
-        if isinstance(output, tuple):
-            return (adapter(output[0]), *output[1:])
-        return adapter(output)
+def _passes(adapter: nn.Module) -> Callable[..., Tensor]:
+    def hook(_: nn.Module, __: Any, output: Tensor) -> Tensor:
+        passed: Tensor = adapter(output)
+        return passed
 
     return hook
 

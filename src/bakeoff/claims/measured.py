@@ -19,7 +19,7 @@ from bakeoff.claims.measuring import Context
 from bakeoff.claims.planning import PlannedStudy
 from bakeoff.claims.suite import BUDGET_ENDED, INTERRUPTED, Failures, Suite
 from bakeoff.errors import BaseModelError
-from bakeoff.files import write_bytes
+from bakeoff.files import disk_errors, write_bytes
 from bakeoff.formatting import counted
 from bakeoff.runs.reading import read_json, read_results
 from bakeoff.version import __version__
@@ -56,7 +56,7 @@ def try_to_measure(
             return Evidence(unmeasured=f"Measuring: {INTERRUPTED}")
         if suite.asked is not None and name not in suite.asked:
             return Evidence(unmeasured="It was not measured; a call that names it goes on.")
-        if suite.is_late:
+        if failures.is_late(suite):
             return Evidence(unmeasured=f"Measuring: {BUDGET_ENDED}")
         with suite.interruptible():
             return _measured(suite, name, measure, studies)
@@ -93,8 +93,9 @@ def _measured(
         "values": {n: v.tolist() for n, v in values.items()},
     }
     file = suite.out / _MEASURED / f"{name}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(file, (json.dumps(content) + "\n").encode())
+    with disk_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(file, (json.dumps(content) + "\n").encode())
     return found
 
 

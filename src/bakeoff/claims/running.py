@@ -22,7 +22,8 @@ from bakeoff.claims.rules import Finding, judge_family
 from bakeoff.claims.simulation import smallest_effect
 from bakeoff.claims.spent import seconds_spent, spend, weights_of
 from bakeoff.claims.suite import Failures, Found, Suite, note_claims
-from bakeoff.errors import BakeoffError, ConfigError, DataError
+from bakeoff.errors import BakeoffError, ConfigError, DataError, StoreError
+from bakeoff.execution.stopping import BudgetSpent
 from bakeoff.formatting import counted
 from bakeoff.measure.fit import DoesNotFitError
 
@@ -118,11 +119,13 @@ def _run_in_time(
     """Runs claim after claim, in the order of this call, until the budget ends.
 
     All of them in shared studies take less time, but are decided together at their end. Here
-    studies grow by one claim after the other, so that what there is by then is whole.
+    studies grow by one claim after the other, so that what there is by then is whole. A study that
+    the budget ended is the last one of a call: what is left is for its report, and a few seconds of
+    the next claim's would bring that one no further.
     """
     begun: list[str] = []
     for name in asked:
-        if failures.is_stopped(suite):
+        if failures.is_stopped(suite) or failures.is_late(suite):
             return
         begun.append(name)
         own = [study for study in studies if name in study.claims]
@@ -195,9 +198,9 @@ def _run(
     Returns:
         Why it was refused for what it asks for, with nothing trained; None where it was not.
     """
-    left = None if suite.deadline is None else suite.deadline - time.monotonic()
-    if failures.is_stopped(suite) or (left is not None and left <= 0.0):
+    if failures.is_stopped(suite) or failures.is_late(suite):
         return None
+    left = None if suite.deadline is None else suite.deadline - time.monotonic()
     place, mapping = suite.place_of(study), _of_call(study, claims)
     suite.say(f"{called}, {counted(len(mapping['methods']), 'method', 'methods')}")
     started, is_new = time.monotonic(), not place.exists()
@@ -205,6 +208,9 @@ def _run(
         suite.run_study(mapping, place, left)
     except (ConfigError, DataError, DoesNotFitError) as error:
         return str(error)
+    except BudgetSpent:
+        failures.is_spent = True
+        failures.studies.pop(study.name, None)
     except KeyboardInterrupt as error:
         failures.stopped = error
     except Exception as error:
@@ -212,8 +218,22 @@ def _run(
     else:
         failures.studies.pop(study.name, None)
     finally:
-        spend(suite, study, time.monotonic() - started, is_new=is_new)
+        _spend(suite, study, time.monotonic() - started, failures, is_new=is_new)
     return None
+
+
+def _spend(
+    suite: Suite, study: PlannedStudy, seconds: float, failures: Failures, *, is_new: bool
+) -> None:
+    """Keeps what a study took; where that cannot be written, it is one of the call's failures.
+
+    What the study itself failed by comes first.
+    """
+    try:
+        spend(suite, study, seconds, is_new=is_new)
+    except StoreError as error:
+        if study.name not in failures.studies:
+            failures.keep_of_study(study.name, suite.place_of(study), error)
 
 
 def _is_there(suite: Suite, study: PlannedStudy, claim: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from bakeoff.claims.planning import PlannedStudy
 from bakeoff.claims.suite import STUDIES, Suite
 from bakeoff.errors import BakeoffError
-from bakeoff.files import write_bytes
+from bakeoff.files import disk_errors, write_bytes
 from bakeoff.runs.reading import RESULTS_FILE, read_json, read_results
 
 _SECONDS: Final = "seconds.json"
@@ -17,13 +17,18 @@ _SECONDS: Final = "seconds.json"
 
 
 def spend(suite: Suite, study: PlannedStudy, seconds: float, *, is_new: bool) -> None:
-    """Adds to what a study took, also where it was stopped."""
+    """Adds to what a study took, also where it was stopped.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
     file = suite.out / STUDIES / _SECONDS
     known = read_json(file) if file.exists() else None
     spent = dict(known) if isinstance(known, dict) else {}
     before = 0.0 if is_new else float(spent.get(study.name, 0.0))
     spent[study.name] = round(before + seconds, 3)
-    write_bytes(file, (json.dumps(spent, indent=2) + "\n").encode())
+    with disk_errors(file):
+        write_bytes(file, (json.dumps(spent, indent=2) + "\n").encode())
 
 
 def seconds_spent(suite: Suite, study: PlannedStudy) -> float:

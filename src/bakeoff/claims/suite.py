@@ -17,7 +17,7 @@ from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import Finding
 from bakeoff.errors import BakeoffError
 from bakeoff.execution.stopping import StopSignals
-from bakeoff.files import write_bytes
+from bakeoff.files import disk_errors, write_bytes
 from bakeoff.runs.folder import CLAIMS_NOTE
 
 STUDIES: Final = "studies"
@@ -29,7 +29,11 @@ class RunStudy(Protocol):
     """Runs a study in a folder, or goes on with it."""
 
     def __call__(self, mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
-        """Returns early once ``seconds`` are spent; None has no end."""
+        """Runs for ``seconds`` at most; None has no end.
+
+        Raises:
+            BudgetSpent: they ended it before it was whole.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,8 @@ class Failures:
         studies, claims: by name, the errors. refused: by study and claim, why the study was refused
             for what the claim asks for. traces: of those that are faults of a claim's own code, or
             of this program's. stopped: the signal that ended the call; None where none did.
+        is_spent: whether a study was ended by the budget. Some of it is left then, kept for the
+            study's report, in which nothing else is begun.
     """
 
     studies: dict[str, str] = field(default_factory=dict)
@@ -91,6 +97,11 @@ class Failures:
     refused: dict[tuple[str, str], str] = field(default_factory=dict)
     traces: list[str] = field(default_factory=list)
     stopped: KeyboardInterrupt | None = None
+    is_spent: bool = False
+
+    def is_late(self, suite: Suite) -> bool:
+        """Whether the budget has ended the call: nothing more is begun."""
+        return self.is_spent or suite.is_late
 
     def is_stopped(self, suite: Suite) -> bool:
         """Whether a signal has ended the call."""
@@ -154,11 +165,16 @@ def noted_claims(out: Path) -> list[str]:
 
 
 def note_claims(suite: Suite) -> None:
-    """Writes beside the studies whose they are; their reports link to the page by it."""
+    """Writes beside the studies whose they are; their reports link to the page by it.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
     folder = suite.out / STUDIES
-    folder.mkdir(parents=True, exist_ok=True)
     note = folder / CLAIMS_NOTE
     names = dict.fromkeys((*noted_claims(suite.out), *suite.claims))
     lines = "".join(f"- {name}\n" for name in names)
     text = f"Studies of `bakeoff claims`; the verdicts are in ../claims.html:\n\n{lines}"
-    write_bytes(note, text.encode())
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(note, text.encode())

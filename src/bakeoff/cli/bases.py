@@ -45,6 +45,8 @@ def list_them(context: typer.Context, as_json: JsonOption = False) -> None:
     for one in found:
         console.print(f"[bold]{escape(one.name)}[/]: {escape(one.about)}", highlight=False)
         verb = "make" if one.remedy and " make " in one.remedy else "fetch"
+        if one.begun is not None:
+            verb = f"it is begun ({one.begun}), go on with"
         where = f"not here; {verb} it: {one.remedy}" if one.place is None else one.place
         # A path in one piece, so that it can be copied.
         console.print(f"  {escape(where)}", soft_wrap=True, highlight=False)
@@ -108,9 +110,10 @@ def make(
     """Trains a base of tiny's family: from minutes to hours, without a network.
 
     It goes into the cache, where studies find it by its name. Interrupted, the same command goes
-    on.
+    on; with another number of threads it is refused.
     """
     from bakeoff.base.wire_bases.shapes import FAMILY, made_folder, member_folder
+    from bakeoff.base.wire_bases.unfinished import unfinished_file
     from bakeoff.files import cache_folder, new_folder
 
     if name not in FAMILY:
@@ -145,7 +148,7 @@ def make(
                 beside,
                 command=f"bakeoff bases make {name} --threads {threads}{short}",
                 steps=steps,
-                checkpoint=place.with_name(f"{place.name}.unfinished"),
+                checkpoint=unfinished_file(place),
                 save_minutes=_KEPT_EVERY_MINUTES,
                 threads=threads,
                 report=_Progress(name, status.console, status.update),

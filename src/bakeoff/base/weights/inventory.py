@@ -13,7 +13,7 @@ from bakeoff.base.weights.references import (
     TINY_REFERENCE,
 )
 from bakeoff.base.weights.smollm2 import SMOLLM2_REMEDY, find_smollm2
-from bakeoff.base.wire_bases.shapes import FAMILY, member_folder
+from bakeoff.base.wire_bases.shapes import FAMILY, making_command, member_begun, member_folder
 
 _PREFIX = "models--"
 
@@ -25,13 +25,15 @@ class ListedBase:
     Attributes:
         name: as in ``base``. about: what it is.
         place: where it is; None where it has still to be fetched.
-        remedy: the command that fetches it, or None.
+        remedy: the command that fetches it, makes it or goes on with making it, or None.
+        begun: how far its making is, such as ``step 1,200 of 14,420``; None where it is not begun.
     """
 
     name: str
     about: str
     place: str | None = None
     remedy: str | None = None
+    begun: str | None = None
 
 
 def list_bases(cache_dir: Path) -> list[ListedBase]:
@@ -65,13 +67,15 @@ def list_bases(cache_dir: Path) -> list[ListedBase]:
 
 def _of_family(name: str, cache_dir: Path) -> ListedBase:
     shape, place = FAMILY[name], member_folder(name, cache_dir)
+    begun = member_begun(name, cache_dir) if place is None else None
     return ListedBase(
         name=name,
         about="tiny under its family's name"
         if shape.shipped == TINY_REFERENCE
         else f"of tiny's family, {shape.layers} layers, {shape.width} wide",
         place="shipped with bakeoff" if shape.shipped else None if place is None else str(place),
-        remedy=f"bakeoff bases make {name}" if place is None else None,
+        remedy=making_command(name, begun) if place is None else None,
+        begun=None if begun is None else begun.how_far,
     )
 
 

@@ -16,7 +16,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-_META: Final = "bakeoff"
+from bakeoff.base.wire_bases.unfinished import META, read_unfinished
+from bakeoff.errors import CheckpointError
+
 _HELD: Final = "held"
 
 
@@ -57,7 +59,7 @@ def write_checkpoint(
     save_file(
         {name: value.contiguous() for name, value in tensors.items()},
         torn,
-        metadata={_META: json.dumps(meta)},
+        metadata={META: json.dumps(meta)},
     )
     torn.replace(file)
 
@@ -71,16 +73,27 @@ def take_up(
     """Puts model and optimizer where a file left them.
 
     Returns:
-        None, with nothing changed, where there is no such file, or one of another training.
+        None, with nothing changed, where there is no such file, or a torn one.
+
+    Raises:
+        CheckpointError: it is of another training, of which nothing is to be lost, or cannot be
+            read.
     """
+    same = json.loads(json.dumps(dict(key)))
     try:
+        found = read_unfinished(file)
+        if found is not None and found.key != same:
+            raise CheckpointError(found.refusal(same))
         with safe_open(file, framework="pt") as opened:
-            meta = json.loads((opened.metadata() or {}).get(_META, "{}"))
-            if meta.get("key") != json.loads(json.dumps(dict(key))):
-                return None
+            meta = json.loads((opened.metadata() or {})[META])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError, ValueError):
+    except (FileNotFoundError, SafetensorError, ValueError, KeyError):
         return None
+    except OSError as error:
+        raise CheckpointError(
+            f"{file}: cannot be read ({error.strerror or error}); make it readable, or delete it "
+            "to begin again"
+        ) from error
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             parameter.copy_(tensors[f"weights/{name}"])

@@ -200,6 +200,9 @@ def pretrain(
 
     Returns:
         The loss on held-out articles in nats per token, of the file that was written.
+
+    Raises:
+        CheckpointError: the checkpoint is one of a training made otherwise.
     """
     torch.manual_seed(SEED)
     torch.set_num_threads(threads)
@@ -216,6 +219,8 @@ def pretrain(
         found = take_up(checkpoint, key, model, optimizer)
         if found is not None:
             report(f"goes on after step {found.step} of {steps}")
+        elif checkpoint.exists():
+            report(f"{checkpoint} is torn; begins again")
     begun = found or Standing(step=0, taken=0, held=[], recent=[])
     texts = articles(SEED, start=begun.taken)
     stream = Packed(tokenizer, texts, shape.rows, taken=begun.taken, held=begun.held)
@@ -267,7 +272,7 @@ def pretrain(
         held_out_articles=HELD_OUT_ARTICLES,
     )
     digest = write_card(folder, made_of)
-    if checkpoint is not None:
+    if checkpoint is not None and steps is not None:
         checkpoint.unlink(missing_ok=True)
     report(f"done: {step} steps, held-out loss {held_out:.4f}, SHA-256 {digest}")
     return held_out

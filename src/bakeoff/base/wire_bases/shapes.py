@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bakeoff.base.wire_bases.unfinished import Unfinished, read_unfinished, unfinished_file
 from bakeoff.errors import BaseModelError
 
 ROW_TOKENS: Final = 256
@@ -74,6 +75,20 @@ def member_folder(name: str, cache_dir: Path) -> Path | None:
     return made if (made / "model.safetensors").is_file() else None
 
 
+def member_begun(name: str, cache_dir: Path) -> Unfinished | None:
+    """How far the making of a member is that is not here; None where it is not begun."""
+    try:
+        return read_unfinished(unfinished_file(made_folder(name, cache_dir)))
+    except OSError:  # `bakeoff bases make` says what is wrong with it
+        return None
+
+
+def making_command(name: str, begun: Unfinished | None) -> str:
+    """What makes a member, or goes on with it."""
+    threads = "" if begun is None else f" --threads {begun.threads}"
+    return f"bakeoff bases make {name}{threads}"
+
+
 def here(name: str, cache_dir: Path) -> Path:
     """A member's folder.
 
@@ -82,7 +97,9 @@ def here(name: str, cache_dir: Path) -> Path:
     """
     found = member_folder(name, cache_dir)
     if found is None:
+        begun = member_begun(name, cache_dir)
+        is_begun = "make it" if begun is None else f"it is begun ({begun.how_far}), go on with it"
         raise BaseModelError(
-            f"base {name!r}: has still to be made here; make it: bakeoff bases make {name}"
+            f"base {name!r}: has still to be made here; {is_begun}: {making_command(name, begun)}"
         )
     return found
