@@ -149,3 +149,12 @@ def test_tokens_that_are_read_of_a_row_are_known(tmp_path: Path) -> None:
 
 def read(place: Path) -> Measured:
     return measured_together([Source(place=place, methods=METHODS)])
+
+
+def test_what_makes_a_study_s_scores_worth_less_is_noted(tmp_path: Path) -> None:
+    place = study(tmp_path / "a")
+    results = golden("four")
+    data = replace(results.data, cautions=("Half of the test rows are training rows.",))
+    save(place, replace(results, data=data))
+    found = measured_together([Source(place=place, methods=METHODS)])
+    assert "Half of the test rows are training rows. (a)" in found.notes

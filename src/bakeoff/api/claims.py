@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 JSON_FILE: Final = "claims.json"
 DESIGN_FILE: Final = "design.json"
 """Size, bases and data of the claims that a folder holds."""
+DRAWN: Final = "drawn"
+"""How the rows of data of one's own are chosen; versions that wrote no word took the first ones,
+and their folders go on with these."""
 PAGE_FILE: Final = "claims.html"
 DEFAULT_BASE: Final = "tiny"
 
@@ -125,6 +128,8 @@ def run_claims(
         **{"size": size.name, "numbers": json.loads(json.dumps(asdict(size)))},
         **{"base": main, "bases": list(bases or ()), "data": _place_of(data)},
     }
+    if is_drawn := data is not None and (earlier is None or earlier.get("rows") == DRAWN):
+        design["rows"] = DRAWN
     if earlier is not None:
         if data is not None and "fingerprints" not in earlier:
             raise ConfigError(
@@ -137,7 +142,10 @@ def run_claims(
     design["fingerprints"] = _checked_fingerprints(place, earlier, facts)
     # Those that are there first, so that studies grow at their end.
     claims = {**all_claims(noted_claims(place), note), **asked}
-    learnt = made_data(place, size) if data is None else given_data(data, main, place)
+    if data is None:
+        learnt = made_data(place, size)
+    else:
+        learnt = given_data(data, main, place, is_drawn=is_drawn)
     facts = {name: beside_rows(one, learnt) for name, one in facts.items()}
     family = [facts[one] for one in design["bases"] or (main,)]
 

@@ -148,13 +148,16 @@ def _gathered(
 
 
 def _on_rows(suite: Suite, claim: Claim) -> list[str]:
-    """What must be known of parts that ask for more training rows than there are."""
+    """What must be known of the rows that a claim's parts learn, and of parts that ask for more of
+    them than there are."""
     there = suite.data.train_rows
     parts = claim.design(suite.main, suite.size)
+    notes = list(suite.data.notes) if parts else []
     many = sorted({part.train_rows for part in parts if part.train_rows is not None})
     if there is None or not any(rows > there for rows in many):
-        return []
+        return notes
     return [
+        *notes,
         f"There are {shown_whole(there)} training rows, which parts that ask for "
-        f"{join([shown_whole(rows) for rows in many if rows > there])} learn from, too."
+        f"{join([shown_whole(rows) for rows in many if rows > there])} learn from, too.",
     ]

@@ -258,6 +258,7 @@ def _measured_of(source: Source, results: Results, seeds: set[int], blocks: int)
         found.notes.append(
             f"{_listed(unfinished)} had not stopped improving when training ended ({place.name})."
         )
+    found.notes += [f"{caution} ({place.name})" for caution in results.data.cautions]
     test = results.data.test
     planned = setting(results.study, "task.examples.test")
     if isinstance(planned, int) and test.examples < planned:
