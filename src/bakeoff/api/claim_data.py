@@ -8,13 +8,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from bakeoff.api.claim_rows import draw_rows, json_lines
+from bakeoff.api.claim_rows import draw_rows, hash_of, json_lines
 from bakeoff.api.starting import data_of, init
 from bakeoff.claims.contract import SIZES, BaseFacts, Size
 from bakeoff.claims.planning import ClaimData
 from bakeoff.data.given import GivenRows
 from bakeoff.data.sources import Source, is_whole, open_source
 from bakeoff.data.wire import DESKS, WireExample, generate, generate_fact_sheets
+from bakeoff.errors import ConfigError
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.preparation.examined import benchmark_named
@@ -65,23 +66,32 @@ def beside_rows(facts: BaseFacts, data: ClaimData) -> BaseFacts:
     return replace(facts, room=max(0, facts.positions - int(rows)))
 
 
-def given_data(data: str, base: str, place: Path, *, is_drawn: bool = True) -> ClaimData:
+def given_data(
+    data: str, base: str, place: Path, *, is_drawn: bool = True, known: str | None = None
+) -> ClaimData:
     """What ``bakeoff init`` makes of data; the standard input is kept in the folder.
 
     Args:
         data: as of ``bakeoff init``. base: whose tokens are counted. place: the claims' folder.
+        known: the hash of the rows that the folder's claims are about; None where it has none.
         is_drawn: whether rows are drawn from the whole of each split, see ``claim_rows``; else the
             first ones are taken, as in folders of versions that drew none.
 
     Raises:
-        BakeoffError: the data cannot be read, or learnt from.
+        ConfigError: the data are others than ``known`` says; nothing is written then.
+        BakeoffError: they cannot be read, or learnt from.
     """
-    given = data_of([data])
+    given, found = data_of([data]), None
     if isinstance(given, GivenRows):
+        found = hash_of([given.name])  # which is one of their content
+        _check_unchanged(place, data, known, found)
         given.write(place / "data")
         given = given.source(place / "data")
     study = init(given, base=base).at(place)
     source = open_source(study.task.options, columns_of(study.task), root=study.root)
+    if found is None:
+        found = hash_of(source.fingerprint())
+        _check_unchanged(place, data, known, found)
     task = {k: v for k, v in study.resolved["task"].items() if k not in ("examples", "metrics")}
     drawn = None
     if is_drawn:
@@ -102,8 +112,23 @@ def given_data(data: str, base: str, place: Path, *, is_drawn: bool = True) -> C
         labelled=(task, _labels(study.task, source)) if study.task.kind == "classify" else None,
         train_rows=train_rows,
         prompts_source=_test_rows(source, place / "data") if is_divided else None,
+        sha256=found,
         notes=() if drawn is None else (*drawn.notes, *_on_benchmark(study.task)),
     )
+
+
+def _check_unchanged(place: Path, data: str, known: str | None, found: str) -> None:
+    """Refuses rows that are others than those of a folder's claims.
+
+    Raises:
+        ConfigError: naming both by their hashes.
+    """
+    if known is not None and known != found:
+        raise ConfigError(
+            f"{place}: holds claims about other rows of --data {data}, which changed since "
+            f"(SHA-256 {known[:12]}… there, {found[:12]}… here), and all claims of a folder are "
+            "about the same rows; restore them, or give another folder with --out"
+        )
 
 
 def _on_benchmark(task: Task) -> list[str]:

@@ -102,6 +102,6 @@ def json_lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return "".join(json.dumps(row, default=str) + "\n" for row in rows).encode("utf-8")
 
 
-def hash_of_source(source: Source) -> str:
-    """SHA-256 of what identifies the contents of a source."""
-    return hashlib.sha256(json.dumps(source.fingerprint()).encode()).hexdigest()
+def hash_of(parts: Sequence[str]) -> str:
+    """SHA-256 of what identifies rows, as a source's ``fingerprint``."""
+    return hashlib.sha256(json.dumps(list(parts)).encode()).hexdigest()

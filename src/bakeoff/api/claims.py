@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 JSON_FILE: Final = "claims.json"
 DESIGN_FILE: Final = "design.json"
 """Size, bases and data of the claims that a folder holds."""
+ROWS_HASH: Final = "data_sha256"
+"""Of the rows of data of one's own, in the design; versions that kept none are taken up."""
 DRAWN: Final = "drawn"
 """How the rows of data of one's own are chosen; versions that wrote no word took the first ones,
 and their folders go on with these."""
@@ -145,7 +147,9 @@ def run_claims(
     if data is None:
         learnt = made_data(place, size)
     else:
-        learnt = given_data(data, main, place, is_drawn=is_drawn)
+        known_rows = (earlier or {}).get(ROWS_HASH)
+        learnt = given_data(data, main, place, is_drawn=is_drawn, known=known_rows)
+        design[ROWS_HASH] = learnt.sha256
     facts = {name: beside_rows(one, learnt) for name, one in facts.items()}
     family = [facts[one] for one in design["bases"] or (main,)]
 

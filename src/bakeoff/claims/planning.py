@@ -71,6 +71,7 @@ class ClaimData:
             are as many as any design asks for.
         prompts_source: a ``task.source`` of the study's own test rows, for the written prompts;
             None where the study's source gives these as a further test set too.
+        sha256: of the rows of one's own; empty for the made articles.
         notes: what a reader of a verdict on trainings should know of the rows, in sentences.
     """
 
@@ -82,6 +83,7 @@ class ClaimData:
     corpus: str | None = None
     train_rows: int | None = None
     prompts_source: Mapping[str, str] | None = None
+    sha256: str = ""
     notes: tuple[str, ...] = ()
 
 
