@@ -14,11 +14,17 @@ import numpy as np
 import pytest
 
 from bakeoff.api.claims import run_claims
+from bakeoff.claims import registry
+from bakeoff.claims.contract import Noise, Part, Planted
+from bakeoff.claims.entrants import full
 from bakeoff.claims.listing import NOMINAL
+from bakeoff.claims.page import build_page
 from bakeoff.claims.running import run_suite
-from bakeoff.claims.suite import Suite
+from bakeoff.claims.suite import NOT_INSTALLED, Suite, carried_claims
+from bakeoff.claims.writing import as_mapping
 from bakeoff.errors import ConfigError
 from tests.claims.planted import Study, suite_of
+from tests.claims.test_rules import made
 
 FEW, FULL_RANK = "few_tokens_suffice", "full_rank_lora_is_full"
 WEIGHTS, SCALE = "weights_are_low_rank", "scale_closes_gap"
@@ -53,6 +59,49 @@ def test_folders_of_the_version_before_are_taken_up(
     (out / "design.json").write_text(json.dumps({**design, "data": "rows.jsonl"}))
     with pytest.raises(ConfigError, match="older version on data of your own"):
         run_claims([FEW], quick=True, data="rows.jsonl", out=out)
+
+
+def test_a_claim_that_is_not_installed_now_stays_as_an_earlier_call_found_it(
+    planted: Study, cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that a script registered, which the command does not know."""
+    monkeypatch.setattr(registry, "_registered", {})
+    mine = made(
+        design=lambda facts, size: (Part(entrants={"full": full(facts)}),),
+        statistic=lambda values: {"x": values["full"]},
+        planted=Planted(
+            supported={"full": 0.2}, contradicted={"full": 0.0}, noise=Noise(seed=0.02)
+        ),
+    )
+    registry.register_claim(mine)
+    run_claims(["made", FULL_RANK], quick=True, out=place / "out")
+    file, note = place / "out/claims.json", place / "out/studies/CLAIMS.md"
+    first = json.loads(file.read_text())["claims"]
+    monkeypatch.setattr(registry, "_registered", {})
+    for _ in range(2):  # and the note does not come twice
+        assert cli("claims", FEW, "--quick", "--out", "out").code == 0
+        kept = json.loads(file.read_text())["claims"]
+        assert set(kept) == {"made", FULL_RANK, FEW} and "- made\n" in note.read_text()
+        notes = [*first["made"]["notes"], NOT_INSTALLED]
+        assert kept["made"] == {**first["made"], "notes": notes}
+        # All three are one family.
+        page = (place / "out/claims.html").read_text()
+        assert 'id="made"' in page and "is not installed now" in page and "Of 3 claims" in page
+    registry.register_claim(mine)
+    whole = run_claims([FEW], quick=True, out=place / "out").claims
+    assert whole[FULL_RANK]["level"] == kept[FULL_RANK]["level"] > first[FULL_RANK]["level"]
+    assert NOT_INSTALLED not in whole["made"]["notes"]
+
+
+@pytest.mark.parametrize("entry", [{}, {"effect": "much", "notes": None, "low": 1}])
+def test_an_entry_of_any_earlier_version_is_shown(
+    entry: dict[str, Any], data: Any, tmp_path: Path
+) -> None:
+    carried = carried_claims({"claims": {"lost": entry}}, ["lost", "never written"])
+    assert list(carried) == ["lost"] and not carried_claims([], ["lost"])
+    suite = suite_of((FULL_RANK,), tmp_path, data, Study(), carried=carried)
+    found = run_suite(suite)
+    assert 'id="lost"' in build_page(suite, found) and "lost" in as_mapping(suite, found)["claims"]
 
 
 def test_the_base_of_other_claims_is_none_of_the_family(planted: Study, place: Path) -> None:

@@ -14,9 +14,9 @@ from bakeoff.api.running import RunSettings, StoppedEarly, execute
 from bakeoff.api.study import Study
 from bakeoff.base.precision import choose_device
 from bakeoff.claims.contract import SIZES, BaseFacts
-from bakeoff.claims.registry import all_claims, claims_named
+from bakeoff.claims.registry import all_claims, claim_names, claims_named
 from bakeoff.claims.running import run_suite
-from bakeoff.claims.suite import Suite, noted_claims
+from bakeoff.claims.suite import Suite, carried_claims, noted_claims
 from bakeoff.claims.writing import as_mapping
 from bakeoff.config import from_mapping
 from bakeoff.errors import ConfigError
@@ -143,7 +143,11 @@ def run_claims(
     _check_family([facts[one] for one in design["bases"]])
     design["fingerprints"] = _checked_fingerprints(place, earlier, facts)
     # Those that are there first, so that studies grow at their end.
-    claims = {**all_claims(noted_claims(place), note), **asked}
+    noted, known_names = noted_claims(place), claim_names()
+    claims = {**all_claims([name for name in noted if name in known_names], note), **asked}
+    gone = [name for name in noted if name not in claims]
+    if gone:
+        note(f"not installed now, and left as they are in {place / JSON_FILE}: {', '.join(gone)}")
     if data is None:
         learnt = made_data(place, size)
     else:
@@ -173,6 +177,7 @@ def run_claims(
     suite = Suite(
         claims=claims,
         asked=list(asked),
+        carried=carried_claims(read_json(place / JSON_FILE), gone) if gone else {},
         facts=sorted(family, key=lambda one: one.parameters),
         main=facts[main],
         size=size,
