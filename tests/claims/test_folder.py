@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bakeoff.api.claims import run_claims
+from bakeoff.base.wire_bases.shapes import member_folder
 from bakeoff.claims import registry
 from bakeoff.claims.contract import Noise, Part, Planted
 from bakeoff.claims.entrants import full
@@ -115,6 +116,50 @@ def test_the_base_of_other_claims_is_none_of_the_family(planted: Study, place: P
     assert {name.split("-")[0] for name, _ in planted.ran} == {"tiny"}
     with pytest.raises(ConfigError, match="are the same weights"):
         run_claims([SCALE], quick=True, bases=["tiny", "wire-1.1m"], out=place / "other")
+
+
+def test_a_family_and_a_base_beside_it_are_one_call(
+    planted: Study, cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the same ones under other names, or in another order, are the same design."""
+    real = api_facts()
+    # Three sizes of one family, two of which have a second name.
+    shapes = {"scratch:a": 1, "./b": 2, "c": 3, "/abs/b": 2, "./c": 3}
+
+    def facts(name: str) -> Any:
+        if name not in shapes:
+            return real(name)
+        size = shapes[name]
+        found = replace(NOMINAL, reference=name, fingerprint=f"of {size}", parameters=10**size)
+        return found
+
+    monkeypatch.setattr("bakeoff.claims.bases.facts_of", facts)
+    asked = ("claims", FULL_RANK, SCALE, "--quick", "--out", "out")
+    done = cli(*asked, "--base", "wire-0.3m", "--bases", "scratch:a,./b,c")
+    assert done.code == 0, done.err
+    kept = json.loads((place / "out/design.json").read_text())
+    assert kept["base"] == "wire-0.3m" and kept["bases"] == ["scratch:a", "./b", "c"]
+    called = {name.split("-main-")[0] for name, _ in planted.ran}
+    assert called == {"wire-0.3m", "scratch-a", "b", "c"}
+    studies = sorted((place / "out/studies").iterdir())
+    for base, bases in (("wire-0.3m", "c,scratch:a,./b"), (str(member()), "scratch:a,/abs/b,./c")):
+        done = cli(*asked, "--base", base, "--bases", bases)
+        assert done.code == 0, done.err
+        assert sorted((place / "out/studies").iterdir()) == studies
+        again = json.loads((place / "out/design.json").read_text())
+        assert again == kept
+    done = cli(*asked, "--base", "wire-0.3m", "--bases", "scratch:a,./b,tiny")
+    assert done.code == 2 and "claims of another design" in done.message
+    # A known name whose weights changed is no other name.
+    shapes["./b"] = 4
+    done = cli(*asked, "--base", "wire-0.3m", "--bases", "c,scratch:a,./b")
+    assert done.code == 2 and "other weights of ./b, which changed" in done.message
+
+
+def member() -> Path:
+    found = member_folder("wire-0.3m", Path.cwd())
+    assert found is not None
+    return found
 
 
 def test_a_base_that_changed_is_refused_and_its_measurements_are_not_taken(

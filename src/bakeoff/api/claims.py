@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -93,7 +93,7 @@ def run_claims(
         names: of claims; none takes all, or those of ``quick``.
         quick: small designs, on ``tiny``.
         base: that claims not about scale are tested on; ``tiny`` without, or the first of
-            ``bases``. bases: of one family, for claims about scale.
+            ``bases``, among which it need not be. bases: of one family, for claims about scale.
         data: as of ``bakeoff init``: a file or a folder of rows, ``-``; made articles without.
         device: ``auto``, ``cpu`` or ``cuda``. budget: ``2h``, ``90m``.
         executor: where the studies' jobs run, as of ``ExecutionOptions``; None as ``auto`` has it.
@@ -138,7 +138,8 @@ def run_claims(
                 f"{place}: holds claims of an older version on data of your own, which it counted "
                 "and divided in another way; give another folder with --out"
             )
-        design = _joined_design(place, earlier, design)
+        design = _joined_design(place, earlier, design, lambda one: facts_of(one).fingerprint)
+        main = design["base"]
     facts = {one: facts_of(one) for one in dict.fromkeys((*design["bases"], main))}
     _check_family([facts[one] for one in design["bases"]])
     design["fingerprints"] = _checked_fingerprints(place, earlier, facts)
@@ -273,17 +274,29 @@ def _earlier(place: Path) -> Mapping[str, Any] | None:
 
 
 def _joined_design(
-    place: Path, earlier: Mapping[str, Any], design: Mapping[str, Any]
+    place: Path,
+    earlier: Mapping[str, Any],
+    design: Mapping[str, Any],
+    hash_of: Callable[[str], str],
 ) -> dict[str, Any]:
     """The design of all claims of a folder: the bases of a family may come, all else is fixed.
 
+    Bases are called as the folder has them, where they are the same weights under other names.
+
+    Args:
+        place: the folder. earlier: its design. design: the call's. hash_of: of a base's weights.
+
     Raises:
+        BaseModelError: a base is not here.
         ConfigError: it holds claims of another one, with which these are no family.
     """
     if "numbers" not in earlier and earlier.get("size") == "quick":
         earlier = {**earlier, "numbers": design["numbers"]}  # they have not changed since
-    before = earlier.get("bases") or []
-    joined = {**design, "bases": design["bases"] or list(before)}
+    before = list(earlier.get("bases") or [])
+    known = earlier.get("fingerprints") or {}
+    joined = {**design, "bases": design["bases"] or before}
+    [joined["base"]] = _as_known([joined["base"]], [earlier.get("base")], known, hash_of)
+    joined["bases"] = _as_known(joined["bases"], before, known, hash_of)
     fixed = {**earlier, "bases": before or joined["bases"]}
     others = [
         f"{key} {fixed.get(key)!r} and {value!r}"
@@ -296,3 +309,22 @@ def _joined_design(
             "all claims of a folder are decided together; give another folder with --out"
         )
     return joined
+
+
+def _as_known(
+    bases: list[str],
+    before: list[Any],
+    known: Mapping[str, str],
+    hash_of: Callable[[str], str],
+) -> list[str]:
+    """The bases as a folder's design has them, where they are the same ones; else as they are.
+
+    Args:
+        bases: of the call. before: of the design. known: hashes of weights, by base; those of old
+            versions kept none. hash_of: of a base that is here.
+    """
+    if bases == before or len(bases) != len(before) or not all(one in known for one in before):
+        return bases
+    # A base under its old name is looked at later, as its weights may have changed.
+    hashes = [known[one] if one in before else hash_of(one) for one in bases]
+    return before if sorted(hashes) == sorted(known[one] for one in before) else bases
