@@ -19,9 +19,12 @@ from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
 from bakeoff.claims.contract import SIZES
 from bakeoff.claims.listing import NOMINAL, design_words
+from bakeoff.claims.page import build_page
 from bakeoff.claims.planning import plan_studies, why_untestable
 from bakeoff.claims.reading import BLOCKS, Source, losses_of, measured_together
 from bakeoff.claims.registry import claims_named
+from bakeoff.claims.running import run_suite
+from bakeoff.claims.writing import as_mapping
 from bakeoff.data.sources import open_source
 from bakeoff.data.sources.opening import open_test_source
 from bakeoff.runs.arrays import arrays_bytes
@@ -30,10 +33,13 @@ from bakeoff.runs.reading import read_results
 from bakeoff.runs.storage import Storage
 from bakeoff.tasks.contract import columns_of
 from bakeoff.types import SPLITS
+from tests.claims.planted import Study as PlantedStudy
+from tests.claims.planted import suite_of
 from tests.claims.test_reading import study as with_scores
 
 FULL, QUICK = SIZES["full"], SIZES["quick"]
 SOFT, FEW, PREFIX = "soft_beats_discrete", "few_tokens_suffice", "prefix_is_not_monotone"
+ROOM = "prompts_cost_length"
 
 
 def summaries(count: int) -> list[dict[str, str]]:
@@ -168,11 +174,31 @@ def test_prompts_are_as_long_as_the_rows_leave_room(rows: Path, place: Path) -> 
     facts = beside_rows(NOMINAL, longer)
     said = why_untestable(chosen[SOFT], [facts], facts, FULL, longer)
     assert said == "A prompt of 20 tokens beside rows of 500 takes 520 positions, and tiny has 512."
-    room = claims_named(["prompts_cost_length"])["prompts_cost_length"]
+    room = claims_named([ROOM])[ROOM]
     answers = replace(data, task={**data.task, "max_target_tokens": 120})
     assert "no room before answers of up to 120" in why_untestable(
         room, [NOMINAL], NOMINAL, FULL, answers
     )
+
+
+@pytest.mark.parametrize("longest", [40, 96, 97, 200, None])
+def test_a_room_that_cuts_nothing_cannot_be_tested(
+    longest: int | None, data: Any, tmp_path: Path
+) -> None:
+    """Both parts are then of the same rows, and their losses are equal."""
+    is_cut = longest is None or longest > 96
+    losses = {"soft_64": 2.0}
+    study = PlantedStudy(losses=losses, longest_row=longest)
+    suite = suite_of((ROOM,), tmp_path, data, study)
+    found = run_suite(suite)
+    finding = found.findings[ROOM]
+    assert finding.verdict == ("contradicted" if is_cut else "untestable")
+    assert ("rows of more than 96 tokens" in finding.why) is not is_cut
+    kept = as_mapping(suite, found)["claims"][ROOM]
+    # What was measured is shown all the same, and decides nothing.
+    assert len(kept["conditions"]["whole:soft_64"]) == 5
+    assert (kept["effect"] is None) is not is_cut
+    assert finding.why[:20] in build_page(suite, found)
 
 
 def test_rows_of_one_group_are_left_out_together(tmp_path: Path) -> None:

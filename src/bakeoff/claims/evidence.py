@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,6 +41,8 @@ def evidence_of(
                 return made, 0.0
             known = made
         found = _gathered(suite, name, claim, studies, known)
+        if why := claim.untestable(found.values):
+            return replace(found, untestable=why), known.seconds
         judge_family({name: (claim, found)})
     except KeyError as error:
         if known.is_earlier:
