@@ -156,5 +156,6 @@ def test_what_makes_a_study_s_scores_worth_less_is_noted(tmp_path: Path) -> None
     results = golden("four")
     data = replace(results.data, cautions=("Half of the test rows are training rows.",))
     save(place, replace(results, data=data))
-    found = measured_together([Source(place=place, methods=METHODS)])
-    assert "Half of the test rows are training rows. (a)" in found.notes
+    parts = [Source(place=place, methods=METHODS, part=part) for part in ("one", "other")]
+    found = measured_together(parts)
+    assert found.notes.count("Half of the test rows are training rows. (a)") == 1

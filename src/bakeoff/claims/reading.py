@@ -178,6 +178,7 @@ def measured_together(sources: Sequence[Source]) -> Measured:
     whole.notes += _left_out(needed, seeds)
     for source, results in opened:
         whole.take(_measured_of(source, results, seeds, blocks), source.base)
+    whole.notes = list(dict.fromkeys(whole.notes))  # parts of one study have some in common
     return whole
 
 
