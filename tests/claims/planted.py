@@ -34,6 +34,7 @@ class Study:
         states: by method its state, where it was not tested. raises: what a call ends with.
         seconds: of an epoch, by method. cohorts: how many candidates share a pass, by method.
         adapters: the hash of every adapter.
+        longest_row: of the test set, in tokens; None counts none, as early versions.
     """
 
     losses: Mapping[str, float] = field(default_factory=dict)
@@ -43,6 +44,7 @@ class Study:
     raises: Callable[[str], Exception | None] = lambda name: None
     seconds: Mapping[str, float] = field(default_factory=dict)
     adapters: str = "0" * 64
+    longest_row: int | None = None
 
     def __call__(self, mapping: Mapping[str, Any], place: Path, seconds: float | None) -> None:
         """As ``suite.RunStudy``."""
@@ -85,11 +87,16 @@ class Study:
                 self._score(file, self.losses.get(name, 3.0))
         for left_out in self.leaves_out:
             (place / left_out).unlink(missing_ok=True)
+        data = results.data
+        if self.longest_row is not None:
+            read = min(self.longest_row, mapping["task"]["max_length"]) * data.test.examples
+            data = replace(data, test=replace(data.test, tokens_read=read))
         sets_of_baseline = {one: {"nll": Estimate(mean=2.0)} for one in also}
         save(
             place,
             replace(
                 results,
+                data=data,
                 methods=methods,
                 candidates=candidates,
                 comparisons=(),

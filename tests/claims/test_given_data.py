@@ -19,9 +19,12 @@ from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
 from bakeoff.claims.contract import SIZES
 from bakeoff.claims.listing import NOMINAL, design_words
+from bakeoff.claims.page import build_page
 from bakeoff.claims.planning import plan_studies, why_untestable
 from bakeoff.claims.reading import BLOCKS, Source, losses_of, measured_together
 from bakeoff.claims.registry import claims_named
+from bakeoff.claims.running import run_suite
+from bakeoff.claims.writing import as_mapping
 from bakeoff.data.sources import open_source
 from bakeoff.data.sources.opening import open_test_source
 from bakeoff.runs.arrays import arrays_bytes
@@ -29,10 +32,14 @@ from bakeoff.runs.groups import GROUPS_FILE, groups_of, keep_groups
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.storage import Storage
 from bakeoff.tasks.contract import columns_of
+from bakeoff.types import SPLITS
+from tests.claims.planted import Study as PlantedStudy
+from tests.claims.planted import suite_of
 from tests.claims.test_reading import study as with_scores
 
 FULL, QUICK = SIZES["full"], SIZES["quick"]
 SOFT, FEW, PREFIX = "soft_beats_discrete", "few_tokens_suffice", "prefix_is_not_monotone"
+ROOM = "prompts_cost_length"
 
 
 def summaries(count: int) -> list[dict[str, str]]:
@@ -56,9 +63,13 @@ def rows(place: Path) -> Path:
     return file
 
 
-def test_written_prompts_are_asked_on_the_test_rows_of_the_study(rows: Path, place: Path) -> None:
+@pytest.mark.parametrize("is_drawn", [True, False])
+def test_written_prompts_are_asked_on_the_test_rows_of_the_study(
+    rows: Path, place: Path, is_drawn: bool
+) -> None:
     """One file is divided by a hash; as a further test set it would be taken whole."""
-    data = given_data(str(rows), "tiny", place / "out")
+    # As in folders of versions that drew no rows, which go on.
+    data = given_data(str(rows), "tiny", place / "out", is_drawn=is_drawn)
     assert data.takes_prompts
     study = plan_studies(claims_named([SOFT]), [NOMINAL], NOMINAL, QUICK, data)[0]
     loaded = Study.from_mapping(study.mapping).at(place / "run")
@@ -79,7 +90,9 @@ def test_a_folder_of_splits_is_asked_as_it_is(place: Path) -> None:
         (place / "mine" / f"{split}.jsonl").write_text(text, encoding="utf-8")
     data = given_data(str(place / "mine"), "tiny", place / "out")
     assert data.prompts_source is None and data.train_rows == 60
-    assert not (place / "out").exists()
+    kept = {split: Path(file) for split, file in dict(data.task["source"]).items()}
+    counts = {split: len(file.read_text().splitlines()) for split, file in kept.items()}
+    assert counts == {"train": 60, "validation": 20, "test": 30}
 
 
 def test_data_are_named_as_bakeoff_init_names_them(
@@ -90,8 +103,44 @@ def test_data_are_named_as_bakeoff_init_names_them(
     stream = SimpleNamespace(buffer=io.BytesIO(rows.read_bytes()), isatty=lambda: False)
     monkeypatch.setattr("sys.stdin", stream)
     piped = given_data("-", "tiny", place / "out")
-    [kept] = (place / "out" / "data").glob("rows-*/*")
-    assert Path(str(piped.task["source"])) == kept and kept.read_bytes() == rows.read_bytes()
+    [kept] = (place / "out" / "data").glob("rows-*/rows.jsonl")
+    assert kept.read_bytes() == rows.read_bytes()
+    assert piped.task["source"] == listed.task["source"]
+
+
+def test_rows_of_a_sorted_file_are_drawn_from_all_of_it(place: Path) -> None:
+    """The first ones have one label, with which there is nothing to learn."""
+    lines = [f"word {i} of a text,{'neg' if i < 400 else 'pos'}\n" for i in range(800)]
+    (place / "mine.csv").write_text("text,label\n" + "".join(lines), encoding="utf-8")
+    data = given_data("mine.csv", "tiny", place / "out")
+    [study] = plan_studies(claims_named(["init_matters"]), [NOMINAL], NOMINAL, QUICK, data)
+    loaded = Study.from_mapping(study.mapping).at(place / "run")
+    source = open_source(loaded.task.options, columns_of(loaded.task), root=loaded.root)
+    for split in SPLITS:
+        labels = [str(one.values["label"]) for one in source.records(split)]
+        assert 0.3 < labels[:128].count("neg") / len(labels[:128]) < 0.7, split
+        assert labels != sorted(labels)
+    train = [str(one.values["text"]) for one in source.records("train")]
+    assert len(train) == data.train_rows and len(set(train)) == len(train)
+    assert "drawn at random, with the seed 7" in data.notes[0]
+    # The same call draws the same rows, and a claim on a few takes the first of them.
+    again = given_data("mine.csv", "tiny", place / "out")
+    assert again == data and len(list((place / "out" / "data").iterdir())) == 1
+    # Folders of versions that drew none go on with the rows that they have.
+    earlier = given_data("mine.csv", "tiny", place / "earlier", is_drawn=False)
+    assert earlier.task["source"] == "mine.csv" and earlier.notes == ()
+
+
+def test_what_drawn_rows_no_longer_show_is_noted(place: Path) -> None:
+    """How the splits were made, what could not be read, and whose names the files have."""
+    texts = [json.dumps(row) for row in summaries(60)]
+    (place / "imdb").mkdir()
+    (place / "imdb" / "train.jsonl").write_text("\n".join([*texts[:3], "{torn", *texts[3:]]))
+    (place / "imdb" / "test.jsonl").write_text("\n".join(texts[:20]))
+    notes = " ".join(given_data("imdb", "tiny", place / "out").notes)
+    assert "There is no validation set" in notes
+    assert "1 row of the data is left out" in notes
+    assert "named as IMDB, a well-known benchmark" in notes
 
 
 def test_updates_follow_the_rows_that_there_are(rows: Path, place: Path) -> None:
@@ -125,11 +174,31 @@ def test_prompts_are_as_long_as_the_rows_leave_room(rows: Path, place: Path) -> 
     facts = beside_rows(NOMINAL, longer)
     said = why_untestable(chosen[SOFT], [facts], facts, FULL, longer)
     assert said == "A prompt of 20 tokens beside rows of 500 takes 520 positions, and tiny has 512."
-    room = claims_named(["prompts_cost_length"])["prompts_cost_length"]
+    room = claims_named([ROOM])[ROOM]
     answers = replace(data, task={**data.task, "max_target_tokens": 120})
     assert "no room before answers of up to 120" in why_untestable(
         room, [NOMINAL], NOMINAL, FULL, answers
     )
+
+
+@pytest.mark.parametrize("longest", [40, 96, 97, 200, None])
+def test_a_room_that_cuts_nothing_cannot_be_tested(
+    longest: int | None, data: Any, tmp_path: Path
+) -> None:
+    """Both parts are then of the same rows, and their losses are equal."""
+    is_cut = longest is None or longest > 96
+    losses = {"soft_64": 2.0}
+    study = PlantedStudy(losses=losses, longest_row=longest)
+    suite = suite_of((ROOM,), tmp_path, data, study)
+    found = run_suite(suite)
+    finding = found.findings[ROOM]
+    assert finding.verdict == ("contradicted" if is_cut else "untestable")
+    assert ("rows of more than 96 tokens" in finding.why) is not is_cut
+    kept = as_mapping(suite, found)["claims"][ROOM]
+    # What was measured is shown all the same, and decides nothing.
+    assert len(kept["conditions"]["whole:soft_64"]) == 5
+    assert (kept["effect"] is None) is not is_cut
+    assert finding.why[:20] in build_page(suite, found)
 
 
 def test_rows_of_one_group_are_left_out_together(tmp_path: Path) -> None:

@@ -9,14 +9,12 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from bakeoff.api import claims as api
-from bakeoff.api.claim_data import made_data
 from bakeoff.api.claims import ClaimsStopped, run_claims
 from bakeoff.api.running import StoppedEarly
 from bakeoff.claims import registry, running
@@ -27,7 +25,6 @@ from bakeoff.claims.page import build_page
 from bakeoff.claims.registry import claims_named
 from bakeoff.claims.rules import Verdict, judge_family
 from bakeoff.claims.running import run_suite
-from bakeoff.claims.suite import Suite
 from bakeoff.claims.writing import as_mapping
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.execution.stopping import BudgetSpent, Stopped
@@ -41,21 +38,6 @@ from tests.golden_folders import save
 FEW, FULL_RANK, LOW_RANK = "few_tokens_suffice", "full_rank_lora_is_full", "update_is_low_rank"
 RATES, WEIGHTS, SCALE = "rate_of_lora_is_ten_times_full", "weights_are_low_rank", "scale_closes_gap"
 Cli = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return made_data(tmp_path_factory.mktemp("claims"), SIZES["quick"])
-
-
-@pytest.fixture
-def planted(data: Any, monkeypatch: pytest.MonkeyPatch) -> Study:
-    """Stands for the training of all studies of ``run_claims``."""
-    study = Study()
-    monkeypatch.setattr(api, "made_data", lambda *_: data)
-    monkeypatch.setattr(api, "execute", lambda mapping, place, *_: study(mapping, place, None))
-    monkeypatch.setattr(api, "Study", SimpleNamespace(from_mapping=lambda mapping: mapping))
-    return study
 
 
 def test_what_one_claim_asks_for_is_refused_and_the_others_of_its_study_are_run(
@@ -263,36 +245,6 @@ def test_what_does_not_fit_into_memory_is_left_out_of_its_study(data: Any, tmp_p
     assert "80 GB" in found.findings[FULL_RANK].why
 
 
-def test_folders_of_the_version_before_are_taken_up(
-    data: Any, tmp_path: Path, planted: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ranks = {"weight_rank": np.linspace(0.4, 0.5, 16)}
-    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", lambda context: ranks)
-    out = tmp_path / "out"
-    run_claims([WEIGHTS, FULL_RANK], quick=True, out=out)
-    design = json.loads((out / "design.json").read_text())
-    del design["fingerprints"]
-    (out / "design.json").write_text(json.dumps(design))
-    measured = json.loads((out / "measured" / f"{WEIGHTS}.json").read_text())
-    measured["key"] = {**measured["key"], "base": "tiny", "device": "auto"}
-    del measured["on"]
-    (out / "measured" / f"{WEIGHTS}.json").write_text(json.dumps(measured))
-    never = lambda context: pytest.fail("nothing of what was not named is measured")  # noqa: E731
-    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", never)
-    found = run_claims([FEW], quick=True, out=out)
-    assert found.claims[WEIGHTS]["verdict"] == "contradicted" and not found.failed
-    assert found.claims[WEIGHTS]["measured_on"] == ""
-    # What an earlier version measured in another way waits for its name, and is no fault.
-    measured["values"] = {"another": [1.0] * 16}
-    (out / "measured" / f"{WEIGHTS}.json").write_text(json.dumps(measured))
-    found = run_claims([FEW], quick=True, out=out)
-    assert "measures it again" in found.claims[WEIGHTS]["why"] and not found.failed
-    # Its own data were divided otherwise then.
-    (out / "design.json").write_text(json.dumps({**design, "data": "rows.jsonl"}))
-    with pytest.raises(ConfigError, match="older version on data of your own"):
-        run_claims([FEW], quick=True, data="rows.jsonl", out=out)
-
-
 def broken_design(facts: Any, size: Any) -> Any:
     raise KeyError("no such layer")
 
@@ -397,57 +349,6 @@ def test_a_rate_that_diverged_is_one_that_is_too_high(data: Any, tmp_path: Path)
     study.states = {"full": RunState.DIVERGED}
     found = run_suite(suite_of((FULL_RANK,), tmp_path / "b", data, study))
     assert found.findings[FULL_RANK].verdict is Verdict.UNTESTABLE
-
-
-def test_the_base_of_other_claims_is_none_of_the_family(planted: Study, place: Path) -> None:
-    """Scale is over the bases that were named for it, whatever the folder's other claims have."""
-    run_claims([FULL_RANK], quick=True, out=place / "out")
-    family = ["wire-0.3m", "scratch:tiny-llama"]
-    found = run_claims([SCALE], quick=True, bases=family, out=place / "out")
-    assert found.claims[SCALE]["verdict"] == "untestable"
-    assert "three sizes" in found.claims[SCALE]["why"]
-    assert found.claims[FULL_RANK]["verdict"] == "supported"
-    assert {name.split("-")[0] for name, _ in planted.ran} == {"tiny"}
-    with pytest.raises(ConfigError, match="are the same weights"):
-        run_claims([SCALE], quick=True, bases=["tiny", "wire-1.1m"], out=place / "other")
-
-
-def test_a_base_that_changed_is_refused_and_its_measurements_are_not_taken(
-    data: Any, tmp_path: Path, planted: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measured: list[str] = []
-
-    def ranks(context: Any) -> dict[str, Any]:
-        measured.append(context.facts.fingerprint)
-        return {"weight_rank": np.linspace(0.4, 0.5, 16)}
-
-    monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", ranks)
-    first: Suite = suite_of((WEIGHTS,), tmp_path / "a", data, planted)
-    run_suite(first)
-    assert run_suite(first).findings[WEIGHTS].effect is not None and len(measured) == 1
-    other = replace(first, main=replace(NOMINAL, fingerprint="other"))
-    run_suite(other)
-    assert measured == ["", "other"]
-    # Another version of bakeoff measures what a call names, and leaves the rest as it was.
-    monkeypatch.setattr("bakeoff.claims.measured.__version__", "99.0")
-    assert run_suite(replace(other, asked=[])).findings[WEIGHTS].effect is not None
-    assert len(measured) == 2
-    run_suite(other)
-    assert len(measured) == 3
-
-    run_claims([FULL_RANK], quick=True, out=tmp_path / "b")
-    real = api_facts()
-    monkeypatch.setattr(
-        "bakeoff.claims.bases.facts_of", lambda name: replace(real(name), fingerprint="retrained")
-    )
-    with pytest.raises(ConfigError, match="other weights of tiny, which changed"):
-        run_claims([FULL_RANK], quick=True, out=tmp_path / "b")
-
-
-def api_facts() -> Callable[[str], Any]:
-    from bakeoff.claims.bases import facts_of
-
-    return facts_of
 
 
 def test_what_a_claim_measures_besides_leaves_the_rows_of_its_losses(

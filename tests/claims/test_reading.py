@@ -164,3 +164,13 @@ def test_tokens_that_are_read_of_a_row_are_known(tmp_path: Path) -> None:
 
 def read(place: Path) -> Measured:
     return measured_together([Source(place=place, methods=METHODS)])
+
+
+def test_what_makes_a_study_s_scores_worth_less_is_noted(tmp_path: Path) -> None:
+    place = study(tmp_path / "a")
+    results = golden("four")
+    data = replace(results.data, cautions=("Half of the test rows are training rows.",))
+    save(place, replace(results, data=data))
+    parts = [Source(place=place, methods=METHODS, part=part) for part in ("one", "other")]
+    found = measured_together(parts)
+    assert found.notes.count("Half of the test rows are training rows. (a)") == 1

@@ -22,6 +22,7 @@ from bakeoff.claims.registry import BUILT_IN, claims_named
 from bakeoff.claims.rules import Verdict
 from bakeoff.claims.running import run_suite
 from bakeoff.errors import BaseModelError, ConfigError, StoreError
+from bakeoff.methods.entries import check_name
 from bakeoff.types import RunState
 from tests.claims.planted import Study, suite_of
 
@@ -52,6 +53,39 @@ def test_a_study_and_its_methods_are_called_alike_whichever_claims_there_are(dat
         assert len(set(contents)) == len(contents)
     other = {"kind": "soft_prompt", "prompt_length": 20, "init": "a text"}
     assert method_name(other, NOMINAL) != method_name({**other, "init": "a-text"}, NOMINAL)
+
+
+@pytest.mark.parametrize(
+    ("base", "start"),
+    [
+        ("tiny", "tiny-main-"),
+        ("someone/Base_1.5-B", "Base_1.5-B-main-"),
+        ("scratch:tiny-llama", "scratch-tiny-llama-main-"),
+        ("bases/my base", "my-base-main-"),
+        ("bases/größe", "gr--e-main-"),
+        ("bases/_hidden", "hidden-main-"),
+        (".", "base-main-"),
+        ("..", "base-main-"),
+        ("größen/ß", "base-main-"),
+        ("bases/" + "long" * 20, "longlong"),
+    ],
+)
+def test_a_study_s_name_is_one_whatever_its_base_is_called(
+    base: str, start: str, data: Any
+) -> None:
+    shapes = [replace(NOMINAL, reference=one) for one in (base, f"other/{base}")]
+    names = [
+        study.name
+        for facts in shapes
+        for study in plan_studies(claims_named(BUILT_IN[1:]), shapes, facts, SIZES["full"], data)
+    ]
+    assert len(set(names)) == len(names)
+    for name in names:
+        check_name("name", name)
+    assert any(name.startswith(start) for name in names)
+    # A folder that is there goes on.
+    [study] = plan_studies(claims_named([INIT]), [NOMINAL], NOMINAL, SIZES["quick"], data)
+    assert study.name == "tiny-labels-768c2c78"
 
 
 def test_only_the_methods_that_are_read_are_scored_on_a_further_set(data: Any) -> None:

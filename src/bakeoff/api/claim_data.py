@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from bakeoff.api.claim_rows import draw_rows, hash_of, json_lines
 from bakeoff.api.starting import data_of, init
 from bakeoff.claims.contract import SIZES, BaseFacts, Size
 from bakeoff.claims.planning import ClaimData
 from bakeoff.data.given import GivenRows
-from bakeoff.data.sources import Source, open_source
-from bakeoff.data.sources.tables import WholePart
+from bakeoff.data.sources import Source, is_whole, open_source
 from bakeoff.data.wire import DESKS, WireExample, generate, generate_fact_sheets
+from bakeoff.errors import ConfigError
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.tasks.contract import Task, columns_of
+from bakeoff.tasks.preparation.examined import benchmark_named
 
 _HELD_OUT: Final = ("court", "science")
 """Desks that training leaves out where a claim is about shifted data."""
@@ -65,15 +66,43 @@ def beside_rows(facts: BaseFacts, data: ClaimData) -> BaseFacts:
     return replace(facts, room=max(0, facts.positions - int(rows)))
 
 
-def given_data(data: str, base: str, place: Path) -> ClaimData:
-    """What ``bakeoff init`` makes of data; the standard input is kept in the folder."""
-    given = data_of([data])
+def given_data(
+    data: str, base: str, place: Path, *, is_drawn: bool = True, known: str | None = None
+) -> ClaimData:
+    """What ``bakeoff init`` makes of data; the standard input is kept in the folder.
+
+    Args:
+        data: as of ``bakeoff init``. base: whose tokens are counted. place: the claims' folder.
+        known: the hash of the rows that the folder's claims are about; None where it has none.
+        is_drawn: whether rows are drawn from the whole of each split, see ``claim_rows``; else the
+            first ones are taken, as in folders of versions that drew none.
+
+    Raises:
+        ConfigError: the data are others than ``known`` says; nothing is written then.
+        BakeoffError: they cannot be read, or learnt from.
+    """
+    given, found = data_of([data]), None
     if isinstance(given, GivenRows):
+        found = hash_of([given.name])  # which is one of their content
+        _check_unchanged(place, data, known, found)
         given.write(place / "data")
         given = given.source(place / "data")
     study = init(given, base=base).at(place)
     source = open_source(study.task.options, columns_of(study.task), root=study.root)
+    if found is None:
+        found = hash_of(source.fingerprint())
+        _check_unchanged(place, data, known, found)
     task = {k: v for k, v in study.resolved["task"].items() if k not in ("examples", "metrics")}
+    drawn = None
+    if is_drawn:
+        drawn = draw_rows(source, place / "data")
+        # How the splits are made, or found on the Hub, is no matter of these files.
+        task = {k: v for k, v in task.items() if k not in ("config", "split_by_hash")}
+        task["source"] = dict(drawn.source)
+        train_rows = min(drawn.train_rows, _MOST_ROWS)
+    else:
+        train_rows = sum(1 for _ in islice(source.records("train"), _MOST_ROWS))
+    is_divided = drawn is None and is_whole(source)
     protocol = study.resolved["protocol"]
     kept = ("micro_batch_size", "grad_accum_steps", "max_grad_norm", "weight_decay")
     return ClaimData(
@@ -81,14 +110,36 @@ def given_data(data: str, base: str, place: Path) -> ClaimData:
         protocol={**_PROTOCOL, **{key: protocol[key] for key in kept}},
         takes_prompts=study.task.kind == "summarize",
         labelled=(task, _labels(study.task, source)) if study.task.kind == "classify" else None,
-        train_rows=sum(1 for _ in islice(source.records("train"), _MOST_ROWS)),
-        prompts_source=_test_rows(source, place / "data") if _is_divided(source) else None,
+        train_rows=train_rows,
+        prompts_source=_test_rows(source, place / "data") if is_divided else None,
+        sha256=found,
+        notes=() if drawn is None else (*drawn.notes, *_on_benchmark(study.task)),
     )
 
 
-def _is_divided(source: Source) -> bool:
-    """Whether one file holds all rows, of which the test set is a part."""
-    return isinstance(source, WholePart)
+def _check_unchanged(place: Path, data: str, known: str | None, found: str) -> None:
+    """Refuses rows that are others than those of a folder's claims.
+
+    Raises:
+        ConfigError: naming both by their hashes.
+    """
+    if known is not None and known != found:
+        raise ConfigError(
+            f"{place}: holds claims about other rows of --data {data}, which changed since "
+            f"(SHA-256 {known[:12]}… there, {found[:12]}… here), and all claims of a folder are "
+            "about the same rows; restore them, or give another folder with --out"
+        )
+
+
+def _on_benchmark(task: Task) -> list[str]:
+    """What the files' names say of them, which drawn rows no longer have."""
+    name = benchmark_named(task)
+    if name is None:
+        return []
+    return [
+        f"The data are named as {name}, a well-known benchmark: the base may have seen its test "
+        "set in pretraining, so scores there may promise more than new data will keep."
+    ]
 
 
 def _test_rows(source: Source, folder: Path) -> dict[str, str]:
@@ -168,5 +219,4 @@ def _summaries(
 
 
 def _write(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    text = "".join(json.dumps(row, default=str) + "\n" for row in rows)
-    write_bytes(file, text.encode("utf-8"))
+    write_bytes(file, json_lines(rows))

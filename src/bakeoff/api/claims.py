@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,9 +14,9 @@ from bakeoff.api.running import RunSettings, StoppedEarly, execute
 from bakeoff.api.study import Study
 from bakeoff.base.precision import choose_device
 from bakeoff.claims.contract import SIZES, BaseFacts
-from bakeoff.claims.registry import all_claims, claims_named
+from bakeoff.claims.registry import all_claims, claim_names, claims_named
 from bakeoff.claims.running import run_suite
-from bakeoff.claims.suite import Suite, noted_claims
+from bakeoff.claims.suite import Suite, carried_claims, noted_claims
 from bakeoff.claims.writing import as_mapping
 from bakeoff.config import from_mapping
 from bakeoff.errors import ConfigError
@@ -32,6 +32,11 @@ if TYPE_CHECKING:
 JSON_FILE: Final = "claims.json"
 DESIGN_FILE: Final = "design.json"
 """Size, bases and data of the claims that a folder holds."""
+ROWS_HASH: Final = "data_sha256"
+"""Of the rows of data of one's own, in the design; versions that kept none are taken up."""
+DRAWN: Final = "drawn"
+"""How the rows of data of one's own are chosen; versions that wrote no word took the first ones,
+and their folders go on with these."""
 PAGE_FILE: Final = "claims.html"
 DEFAULT_BASE: Final = "tiny"
 
@@ -88,7 +93,7 @@ def run_claims(
         names: of claims; none takes all, or those of ``quick``.
         quick: small designs, on ``tiny``.
         base: that claims not about scale are tested on; ``tiny`` without, or the first of
-            ``bases``. bases: of one family, for claims about scale.
+            ``bases``, among which it need not be. bases: of one family, for claims about scale.
         data: as of ``bakeoff init``: a file or a folder of rows, ``-``; made articles without.
         device: ``auto``, ``cpu`` or ``cuda``. budget: ``2h``, ``90m``.
         executor: where the studies' jobs run, as of ``ExecutionOptions``; None as ``auto`` has it.
@@ -125,19 +130,31 @@ def run_claims(
         **{"size": size.name, "numbers": json.loads(json.dumps(asdict(size)))},
         **{"base": main, "bases": list(bases or ()), "data": _place_of(data)},
     }
+    if is_drawn := data is not None and (earlier is None or earlier.get("rows") == DRAWN):
+        design["rows"] = DRAWN
     if earlier is not None:
         if data is not None and "fingerprints" not in earlier:
             raise ConfigError(
                 f"{place}: holds claims of an older version on data of your own, which it counted "
                 "and divided in another way; give another folder with --out"
             )
-        design = _joined_design(place, earlier, design)
+        design = _joined_design(place, earlier, design, lambda one: facts_of(one).fingerprint)
+        main = design["base"]
     facts = {one: facts_of(one) for one in dict.fromkeys((*design["bases"], main))}
     _check_family([facts[one] for one in design["bases"]])
     design["fingerprints"] = _checked_fingerprints(place, earlier, facts)
     # Those that are there first, so that studies grow at their end.
-    claims = {**all_claims(noted_claims(place), note), **asked}
-    learnt = made_data(place, size) if data is None else given_data(data, main, place)
+    noted, known_names = noted_claims(place), claim_names()
+    claims = {**all_claims([name for name in noted if name in known_names], note), **asked}
+    gone = [name for name in noted if name not in claims]
+    if gone:
+        note(f"not installed now, and left as they are in {place / JSON_FILE}: {', '.join(gone)}")
+    if data is None:
+        learnt = made_data(place, size)
+    else:
+        known_rows = (earlier or {}).get(ROWS_HASH)
+        learnt = given_data(data, main, place, is_drawn=is_drawn, known=known_rows)
+        design[ROWS_HASH] = learnt.sha256
     facts = {name: beside_rows(one, learnt) for name, one in facts.items()}
     family = [facts[one] for one in design["bases"] or (main,)]
 
@@ -160,6 +177,7 @@ def run_claims(
     suite = Suite(
         claims=claims,
         asked=list(asked),
+        carried=carried_claims(read_json(place / JSON_FILE), gone) if gone else {},
         facts=sorted(family, key=lambda one: one.parameters),
         main=facts[main],
         size=size,
@@ -255,17 +273,29 @@ def _earlier(place: Path) -> Mapping[str, Any] | None:
 
 
 def _joined_design(
-    place: Path, earlier: Mapping[str, Any], design: Mapping[str, Any]
+    place: Path,
+    earlier: Mapping[str, Any],
+    design: Mapping[str, Any],
+    hash_of: Callable[[str], str],
 ) -> dict[str, Any]:
     """The design of all claims of a folder: the bases of a family may come, all else is fixed.
 
+    Bases are called as the folder has them, where they are the same weights under other names.
+
+    Args:
+        place: the folder. earlier: its design. design: the call's. hash_of: of a base's weights.
+
     Raises:
+        BaseModelError: a base is not here.
         ConfigError: it holds claims of another one, with which these are no family.
     """
     if "numbers" not in earlier and earlier.get("size") == "quick":
         earlier = {**earlier, "numbers": design["numbers"]}  # they have not changed since
-    before = earlier.get("bases") or []
-    joined = {**design, "bases": design["bases"] or list(before)}
+    before = list(earlier.get("bases") or [])
+    known = earlier.get("fingerprints") or {}
+    joined = {**design, "bases": design["bases"] or before}
+    [joined["base"]] = _as_known([joined["base"]], [earlier.get("base")], known, hash_of)
+    joined["bases"] = _as_known(joined["bases"], before, known, hash_of)
     fixed = {**earlier, "bases": before or joined["bases"]}
     others = [
         f"{key} {fixed.get(key)!r} and {value!r}"
@@ -278,3 +308,22 @@ def _joined_design(
             "all claims of a folder are decided together; give another folder with --out"
         )
     return joined
+
+
+def _as_known(
+    bases: list[str],
+    before: list[Any],
+    known: Mapping[str, str],
+    hash_of: Callable[[str], str],
+) -> list[str]:
+    """The bases as a folder's design has them, where they are the same ones; else as they are.
+
+    Args:
+        bases: of the call. before: of the design. known: hashes of weights, by base; those of old
+            versions kept none. hash_of: of a base that is here.
+    """
+    if bases == before or len(bases) != len(before) or not all(one in known for one in before):
+        return bases
+    # A base under its old name is looked at later, as its weights may have changed.
+    hashes = [known[one] if one in before else hash_of(one) for one in bases]
+    return before if sorted(hashes) == sorted(known[one] for one in before) else bases

@@ -219,6 +219,8 @@ class Claim:
             untestable, and a seed with which one did is left out.
         decides_nothing: why the effect decides nothing, such as that it is only a bound of the true
             one; empty where it decides.
+        untestable: why what was measured cannot test the claim, though all of it is there, as where
+            two conditions turn out to be one; empty where it can.
         says: a further sentence of what was measured; empty for none.
     """
 
@@ -243,6 +245,7 @@ class Claim:
     figure_only: tuple[str, ...] = ()
     diverged_is_worst: bool = False
     decides_nothing: Callable[[Values], str] = lambda values: ""
+    untestable: Callable[[Values], str] = lambda values: ""
     says: Callable[[Values], str] = lambda values: ""
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,6 +41,8 @@ def evidence_of(
                 return made, 0.0
             known = made
         found = _gathered(suite, name, claim, studies, known)
+        if why := claim.untestable(found.values):
+            return replace(found, untestable=why), known.seconds
         judge_family({name: (claim, found)})
     except KeyError as error:
         if known.is_earlier:
@@ -148,13 +151,16 @@ def _gathered(
 
 
 def _on_rows(suite: Suite, claim: Claim) -> list[str]:
-    """What must be known of parts that ask for more training rows than there are."""
+    """What must be known of the rows that a claim's parts learn, and of parts that ask for more of
+    them than there are."""
     there = suite.data.train_rows
     parts = claim.design(suite.main, suite.size)
+    notes = list(suite.data.notes) if parts else []
     many = sorted({part.train_rows for part in parts if part.train_rows is not None})
     if there is None or not any(rows > there for rows in many):
-        return []
+        return notes
     return [
+        *notes,
         f"There are {shown_whole(there)} training rows, which parts that ask for "
-        f"{join([shown_whole(rows) for rows in many if rows > there])} learn from, too."
+        f"{join([shown_whole(rows) for rows in many if rows > there])} learn from, too.",
     ]

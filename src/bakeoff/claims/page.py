@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from bakeoff.claims.contract import Claim, Curve
 from bakeoff.claims.figures import curve_figure, effect_figure
@@ -54,7 +55,8 @@ def build_page(suite: Suite, found: Found) -> str:
         .render(
             **frame("report.js"),
             rows=rows,
-            summary=_summary(found),
+            carried=[_carried(name, entry) for name, entry in suite.carried.items()],
+            summary=_summary(suite, found),
             suite=suite,
             bases=_bases(suite) if any(one.over_bases for one in suite.claims.values()) else "",
             level=f"{100 * (1 - ALPHA):.0f}",
@@ -90,13 +92,31 @@ def _study(suite: Suite, study: str) -> dict[str, str]:
     return {"name": study, "way": way if (suite.out / way).is_file() else ""}
 
 
-def _summary(found: Found) -> str:
-    counts = [
-        (verdict, sum(one.verdict is verdict for one in found.findings.values()))
-        for verdict in _ORDER
-    ]
+def _carried(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of a claim that is not installed now: of its entry alone, which some earlier
+    version may have written."""
+    ends = [entry.get(key) for key in ("low", "high")]
+    interval = [f"{end:.3g}" for end in ends if isinstance(end, float)]
+    numbers = {
+        key: value if isinstance(value := entry.get(key), int | float) else None
+        for key in ("effect", "margin", "smallest_effect", "seeds", "seconds")
+    }
+    return {
+        **numbers,
+        "name": name,
+        "interval": " to ".join(interval) if len(interval) == len(ends) else "",
+        "spent": shown_seconds(numbers["seconds"] or 0.0),
+        **{key: str(entry.get(key) or "") for key in ("verdict", "why", "title", "source", "rule")},
+        "notes": [str(one) for one in entry["notes"]],
+    }
+
+
+def _summary(suite: Suite, found: Found) -> str:
+    verdicts = [str(one.verdict) for one in found.findings.values()]
+    verdicts += [str(entry.get("verdict")) for entry in suite.carried.values()]
+    counts = [(verdict, verdicts.count(verdict)) for verdict in map(str, _ORDER)]
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts if count)
-    return f"Of {counted(len(found.findings), 'claim', 'claims')}: {said}."
+    return f"Of {counted(len(verdicts), 'claim', 'claims')}: {said}."
 
 
 def _interval(finding: Finding) -> str:

@@ -37,6 +37,9 @@ FEW_SHOT: Final = "few_shot"
 UNTUNED: Final = "zero_shot"
 _PLAIN_WORD: Final = re.compile(r"[A-Za-z0-9.-]{1,12}")
 _LONGEST_NAME: Final = 40
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]")
+"""Characters that a study's name may not have, see ``methods.entries``."""
+_LONGEST_STUDY_NAME: Final = 64
 _LEAST_BASES: Final = 3
 _SETS: Final = ("desks", "sheets", "corpus")
 _SHIFTED: Final = frozenset(("desks", "sheets"))
@@ -71,6 +74,8 @@ class ClaimData:
             are as many as any design asks for.
         prompts_source: a ``task.source`` of the study's own test rows, for the written prompts;
             None where the study's source gives these as a further test set too.
+        sha256: of the rows of one's own; empty for the made articles.
+        notes: what a reader of a verdict on trainings should know of the rows, in sentences.
     """
 
     task: Mapping[str, Any]
@@ -81,6 +86,8 @@ class ClaimData:
     corpus: str | None = None
     train_rows: int | None = None
     prompts_source: Mapping[str, str] | None = None
+    sha256: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +308,19 @@ def _called(part: Part) -> str:
     return "-".join(filter(None, words)) or "main"
 
 
+def _study_name(base: str, rest: str) -> str:
+    """What a study on a base is called.
+
+    Characters of the base's name that no study's may have become hyphens, and a long one is cut.
+    Bases whose names are then alike have other hashes.
+
+    Args:
+        base: its reference. rest: what follows, with a hash of the reference.
+    """
+    named = _NOT_IN_NAMES.sub("-", Path(base).name).lstrip("._-") or "base"
+    return f"{named[: _LONGEST_STUDY_NAME - 1 - len(rest)]}-{rest}"
+
+
 def _baselines(parts: Collection[Part]) -> list[Any]:
     shots = any(part.shots for part in parts)
     return [UNTUNED, *([{FEW_SHOT: {"shots": list(_SHOTS)}}] if shots else [])]
@@ -343,7 +363,7 @@ def _study(key: str, group: _Group, size: Size, data: ClaimData) -> PlannedStudy
         # As many updates as with all rows; epochs of a few updates each say nothing of when to end.
         protocol["epochs"] = min(_MOST_EPOCHS, round(size.epochs * there / rows))
         protocol["patience"] = None
-    name = f"{Path(group.base.reference).name.replace(':', '-')}-{_called(part)}-{key}"
+    name = _study_name(group.base.reference, f"{_called(part)}-{key}")
     search = {"learning_rates": size.rates, "growth": size.growth} if part.tuned else None
     mapping: dict[str, Any] = {
         "name": name,

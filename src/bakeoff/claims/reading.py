@@ -184,6 +184,7 @@ def measured_together(sources: Sequence[Source]) -> Measured:
     whole.notes += _left_out(needed, seeds)
     for source, results in opened:
         whole.take(_measured_of(source, results, seeds, blocks), source.base)
+    whole.notes = list(dict.fromkeys(whole.notes))  # parts of one study have some in common
     return whole
 
 
@@ -278,6 +279,7 @@ def _measured_of(source: Source, results: Results, seeds: set[int], blocks: int)
         found.notes.append(
             f"{_listed(unfinished)} had not stopped improving when training ended ({place.name})."
         )
+    found.notes += [f"{caution} ({place.name})" for caution in results.data.cautions]
     test = results.data.test
     planned = setting(results.study, "task.examples.test")
     if isinstance(planned, int) and test.examples < planned:

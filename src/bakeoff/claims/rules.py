@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -66,13 +67,15 @@ class Finding:
 
 
 def judge_family(
-    evidence: Mapping[str, tuple[Claim, Evidence]], *, alpha: float = ALPHA
+    evidence: Mapping[str, tuple[Claim, Evidence]], *, alpha: float = ALPHA, others: int = 0
 ) -> dict[str, Finding]:
     """The verdicts on a run's claims.
 
     Args:
         evidence: by name, what was measured for each claim.
         alpha: 1 minus the level of all verdicts together.
+        others: claims of the family that were decided before and are not decided again. They take
+            its mildest steps, so that they make no other verdict surer.
     """
     tested = {
         name: tuple(estimate(found, one, claim) for one in claim.contrasts)
@@ -90,9 +93,10 @@ def judge_family(
         for name, found in tested.items()
     }
     enough = [n for n, found in tested.items() if _is_enough(evidence[n][0], found)]
-    family = np.array([p for name in enough for p in joined[name]], dtype=np.float64)
-    adjusted = dict(zip(enough, holm(family).reshape(-1, 2).tolist(), strict=True))
-    size = max(1, len(enough))
+    pairs = [*(joined[name] for name in enough), *[(1.0, 1.0)] * others]
+    family = holm(np.array(pairs, dtype=np.float64).reshape(-1)).reshape(-1, 2)
+    adjusted = dict(zip(enough, family[: len(enough)].tolist(), strict=True))
+    size = max(1, len(pairs))
     found: dict[str, Finding] = {}
     for name, (claim, one) in evidence.items():
         if name not in tested:
@@ -108,6 +112,13 @@ def judge_family(
             says = claim.says(one.values)
             found[name] = replace(finding, why=f"{finding.why} {says}") if says else finding
     return found
+
+
+def was_decided(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of ``claims.json`` is of a claim that took part in its family."""
+    repeats = entry.get("seeds")
+    is_enough = isinstance(repeats, int) and repeats >= LEAST_REPEATS
+    return is_enough and entry.get("effect") is not None
 
 
 def _joined(claim: Claim, found: Sequence[Estimate]) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.evidence import evidence_lacking, evidence_of, lack_of_claim
 from bakeoff.claims.measured import try_to_measure
 from bakeoff.claims.planning import PlannedStudy, plan_studies, why_untestable
-from bakeoff.claims.rules import Finding, judge_family
+from bakeoff.claims.rules import Finding, judge_family, was_decided
 from bakeoff.claims.simulation import smallest_effect
 from bakeoff.claims.spent import seconds_spent, spend, weights_of
 from bakeoff.claims.suite import Failures, Found, Suite, note_claims
@@ -55,7 +55,10 @@ def run_suite(suite: Suite) -> Found:
         evidence[name], taken = evidence_of(suite, name, claim, own, failures)
         seconds[name] += taken
     ordered = {name: evidence[name] for name in suite.claims}
-    findings = judge_family({n: (suite.claims[n], found) for n, found in ordered.items()})
+    findings = judge_family(
+        {n: (suite.claims[n], found) for n, found in ordered.items()},
+        others=sum(map(was_decided, suite.carried.values())),
+    )
     names = {
         name: [study.name for study in studies if name in study.claims] for name in suite.claims
     }
@@ -92,7 +95,8 @@ def _untestable(suite: Suite, failures: Failures) -> dict[str, Evidence]:
 def _planned(suite: Suite, name: str, failures: Failures) -> float | None:
     """See ``Found.planned``; a planted world that says nothing costs no verdict."""
     try:
-        effect = smallest_effect(suite.claims[name], suite.size, family=len(suite.claims))
+        family = len(suite.claims) + len(suite.carried)
+        effect = smallest_effect(suite.claims[name], suite.size, family=family)
     except Exception as error:  # of a claim of somebody's own
         failures.keep(f"{name}, what its design finds", error)
         return None

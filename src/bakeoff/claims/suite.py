@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 from bakeoff.claims.contract import BaseFacts, Claim, Curve, Size
 from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.planning import ClaimData, PlannedStudy
-from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import Finding
 from bakeoff.errors import BakeoffError
 from bakeoff.execution.stopping import StopSignals
@@ -23,6 +22,13 @@ from bakeoff.runs.folder import CLAIMS_NOTE
 STUDIES: Final = "studies"
 BUDGET_ENDED: Final = "the budget ended; the same command with more of it goes on"
 INTERRUPTED: Final = "the call was interrupted; the same command goes on"
+
+NOT_INSTALLED: Final = (
+    "This claim is not installed now, so what is said of it is what an earlier call found, "
+    "corrected for the claims that there were then; a call in which it is installed, or "
+    "registered, decides it with the others."
+)
+"""The note on a claim whose entry is carried over."""
 
 
 class RunStudy(Protocol):
@@ -47,6 +53,8 @@ class Suite:
         device: ``cpu``, ``cuda`` or ``cuda:1``. out: the folder. run_study: see there.
         asked: the claims of this call, in their order; the others are those that earlier calls
             tested in this folder, of which nothing is run. None asks for all.
+        carried: by name, the entries of claims that earlier calls tested here and that are not
+            installed now. They are shown as they are, and count in the family.
         say: shows what is being done. deadline: on the monotonic clock, None has no end.
         signals: entered and deferred, so that what is decided is written; None without signals.
     """
@@ -60,6 +68,7 @@ class Suite:
     out: Path
     run_study: RunStudy
     asked: Sequence[str] | None = None
+    carried: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     say: Callable[[str], None] = lambda text: None
     deadline: float | None = None
     signals: StopSignals | None = None
@@ -157,11 +166,30 @@ class Found:
 
 
 def noted_claims(out: Path) -> list[str]:
-    """The claims that calls have tested in a folder, of those that are known."""
+    """The claims that calls have tested in a folder, also those that are not installed now."""
     note = out / STUDIES / CLAIMS_NOTE
-    earlier = note.read_text(encoding="utf-8").split() if note.exists() else []
-    known = set(claim_names())
-    return [word for word in earlier if word in known]
+    lines = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
+    return [line.removeprefix("- ").strip() for line in lines if line.startswith("- ")]
+
+
+def carried_claims(content: object, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    """The entries of claims that cannot be decided again, as they are not installed now.
+
+    Args:
+        content: of the folder's ``claims.json``; anything else holds no entries.
+        names: of such claims.
+
+    Returns:
+        By name the entry, with a note of that; without the names that have none.
+    """
+    entries = content.get("claims") if isinstance(content, dict) else None
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in names:
+        entry = entries.get(name) if isinstance(entries, dict) else None
+        if isinstance(entry, dict):
+            notes = [one for one in entry.get("notes") or () if one != NOT_INSTALLED]
+            found[name] = {**entry, "notes": [*notes, NOT_INSTALLED]}
+    return found
 
 
 def note_claims(suite: Suite) -> None:

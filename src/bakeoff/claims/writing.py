@@ -13,7 +13,10 @@ from bakeoff.version import __version__
 def as_mapping(suite: Suite, found: Found) -> dict[str, Any]:
     """``claims.json``."""
     return {
-        "claims": {name: _one(suite, found, name) for name in suite.claims},
+        "claims": {
+            **{name: _one(suite, found, name) for name in suite.claims},
+            **suite.carried,
+        },
         "bakeoff": __version__,
         "base": suite.main.reference,
         "bases": {facts.reference: facts.parameters for facts in (*suite.facts, suite.main)},
