@@ -65,15 +65,14 @@ def test_a_long_training_of_a_wide_base_in_bfloat16_is_compiled(
     assert not pays_to_compile(bench)
 
 
-def test_a_compiled_pass_on_a_cpu_has_one_slot_where_the_study_leaves_it_open(
+def test_a_compiled_pass_has_as_many_slots_as_another(
     place: Path, small: Callable[..., dict[str, Any]]
 ) -> None:
-    """Layers of several slots take the compiler minutes."""
     study = study_from_mapping(small(**BFLOAT16, protocol={"seeds": 3}), folder=place)
     opened = open_workbench(study, "cpu")
     candidates = schedule_of(study, opened).candidates
     assert len(candidates) == 3 and opened.num_slots(candidates) == 3
-    assert compiled(opened).num_slots(candidates) == 1
+    assert compiled(opened).num_slots(candidates) == 3
     assert replace(compiled(opened), slots=2).num_slots(candidates) == 2
 
 

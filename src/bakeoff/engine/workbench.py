@@ -11,7 +11,6 @@ from typing import Final, Literal
 import numpy as np
 
 from bakeoff.base.choice import BaseChoice
-from bakeoff.base.devices import kind_of
 from bakeoff.base.model import Base
 from bakeoff.base.precision import Precision
 from bakeoff.data.batches import BatchPlan
@@ -155,10 +154,6 @@ class Workbench:
         """Slots of the cohort that trains these candidates, all of one execution path."""
         wanted = self.slots
         methods = [candidate.method for candidate in candidates]
-        if wanted == "auto" and self.engine.compile is True and kind_of(self.base.device) == "cpu":
-            # Layers of several slots take the compiler minutes (docs/experiments.md), and a pass of
-            # a wide base gains little from them.
-            return 1
         if wanted == "auto" or not methods[0].execution_path.shares_base:
             extra = max(m.extra_positions for m in methods)
             rows = self.protocol.micro_batch_size
