@@ -210,6 +210,23 @@ def test_sizes_of_several_slots_have_no_quotient(kit: Kit) -> None:
     assert not [size for size in symbols if "//" in size]
 
 
+def test_all_sites_have_one_number_of_slots(kit: Kit) -> None:
+    """One each would have to be compared for every two that meet, by a compiler in symbols."""
+    graphs: list[set[str]] = []
+
+    def reading(module: Any, inputs: Any) -> Any:
+        products = [node for node in module.graph.nodes if node.target is torch.bmm]
+        graphs.append({str(node.meta["example_value"].shape[0]) for node in products})
+        return module.forward
+
+    bench = kit.bench("llama")
+    torch._dynamo.reset()
+    lora = ("lora", {"rank": 3, "target_modules": "all-linear"})
+    with seated(bench, [lora, lora]) as cohort, compiled_layers(bench.base, 15, reading):
+        trained(cohort, 3, 7)
+    assert [len(slots) for slots in graphs] == [1]
+
+
 def test_a_prefix_is_not_missed_by_what_was_compiled_without_one(
     kit: Kit, counting: Counting
 ) -> None:
