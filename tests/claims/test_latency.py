@@ -129,6 +129,7 @@ def test_a_base_without_the_two_places_makes_the_claim_untestable(
     monkeypatch.setattr(
         latency, "load_source", lambda *_, **__: SimpleNamespace(model=model_of(config))
     )
+    # A measurement asks for no data.
     suite = suite_of(("adapters_cost_latency",), tmp_path, None, Study())  # type: ignore[arg-type]
     measure = f"{adapter_times.__module__}:{adapter_times.__name__}"
     found = try_to_measure(suite, "adapters_cost_latency", measure, [], Failures())

@@ -18,7 +18,7 @@ from bakeoff.data.wire import DESKS, WireExample, generate, generate_fact_sheets
 from bakeoff.errors import ConfigError
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.tasks.contract import Task, columns_of
-from bakeoff.tasks.preparation.examined import benchmark_named
+from bakeoff.tasks.preparation.examined import named_benchmark_caution
 
 _HELD_OUT: Final = ("court", "science")
 """Desks that training leaves out where a claim is about shifted data."""
@@ -113,7 +113,10 @@ def given_data(
         train_rows=train_rows,
         prompts_source=_test_rows(source, place / "data") if is_divided else None,
         sha256=found,
-        notes=() if drawn is None else (*drawn.notes, *_on_benchmark(study.task)),
+        # By the name that the source has, which drawn rows no longer have.
+        notes=()
+        if drawn is None
+        else tuple(filter(None, (*drawn.notes, named_benchmark_caution(study.task)))),
     )
 
 
@@ -129,17 +132,6 @@ def _check_unchanged(place: Path, data: str, known: str | None, found: str) -> N
             f"(SHA-256 {known[:12]}… there, {found[:12]}… here), and all claims of a folder are "
             "about the same rows; restore them, or give another folder with --out"
         )
-
-
-def _on_benchmark(task: Task) -> list[str]:
-    """What the files' names say of them, which drawn rows no longer have."""
-    name = benchmark_named(task)
-    if name is None:
-        return []
-    return [
-        f"The data are named as {name}, a well-known benchmark: the base may have seen its test "
-        "set in pretraining, so scores there may promise more than new data will keep."
-    ]
 
 
 def _test_rows(source: Source, folder: Path) -> dict[str, str]:

@@ -49,7 +49,7 @@ def blocks(base: Base) -> list[Block]:
     """The blocks of the base's decoder, in order.
 
     Raises:
-        BaseModelError: if they cannot be told apart.
+        BaseModelError: if they cannot be distinguished.
     """
     return _Decoder(
         model=base.model,
@@ -68,7 +68,7 @@ def blocks_of(model: PreTrainedModel, *, reference: str, remedy: str) -> list[Bl
         reference: what errors call it. remedy: what they advise.
 
     Raises:
-        BaseModelError: if they cannot be told apart.
+        BaseModelError: if they cannot be distinguished.
     """
     decoder = decoder_of(model)
     name = next((name for name, module in model.named_modules() if module is decoder), "")
@@ -87,7 +87,7 @@ class _Decoder:
     """A model's decoder and its layers.
 
     Attributes:
-        name: its full name in the model, "" where it cannot be told apart.
+        name: its full name in the model, "" where it is not found.
         linear, norms: its layers by full name, in order.
         reference, remedy: see ``blocks_of``.
     """

@@ -101,6 +101,16 @@ def benchmark_caution(task: Task, part: SplitData) -> str | None:
         why = f"is named as {name}"
     else:
         return None
+    return _on_benchmark(why)
+
+
+def named_benchmark_caution(task: Task) -> str | None:
+    """The same from the source's name alone, where the rows are kept in files of other names."""
+    name = benchmark_named(task)
+    return None if name is None else _on_benchmark(f"is named as {name}")
+
+
+def _on_benchmark(why: str) -> str:
     return (
         f"The test set {why}, a well-known benchmark: the base may have seen it in pretraining, so "
         "scores there may promise more than new data will keep."
