@@ -95,6 +95,31 @@ def test_an_interrupted_training_goes_on_to_the_bit(
     assert not kept.exists()
 
 
+def test_what_is_asked_to_stop_keeps_its_last_step(
+    make: Callable[..., str], tmp_path: Path
+) -> None:
+    whole, kept = make("whole"), tmp_path / "kept.unfinished"
+    asked = iter([None, None, KeyboardInterrupt()])
+    options = {"checkpoint": kept}  # nothing else is kept in so few steps
+    with pytest.raises(KeyboardInterrupt):
+        make("stopped", stop=lambda: next(asked), **options)
+    said: list[str] = []
+    assert make("stopped", report=said.append, **options) == whole
+    assert said[0] == "goes on after step 3 of 6"
+
+
+def test_numbers_too_small_to_count_cost_no_time_while_a_base_is_made(
+    make: Callable[..., str],
+) -> None:
+    def product() -> float:
+        return (torch.full((4,), 1e-30) * 1e-10).max().item()
+
+    found: list[float] = []
+    make("made", report=lambda text: found.append(product()))
+    assert found and set(found) == {0.0}
+    assert product() > 0.0
+
+
 def stop_after_two(text: str) -> None:
     if text.startswith("kept step 2"):
         raise KeyboardInterrupt

@@ -6,6 +6,8 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
@@ -16,6 +18,7 @@ import pytest
 
 from bakeoff.base.weights import fetching, smollm2
 from bakeoff.base.weights.smollm2 import SMOLLM2_FILE, kept_gguf, smollm2_gguf
+from bakeoff.base.wire_bases.unfinished import read_unfinished, unfinished_file
 
 WEIGHTS = b"GGUF and what follows"
 Cli = Callable[..., Any]
@@ -239,3 +242,20 @@ def test_a_long_making_says_how_far_it_is_where_there_is_no_terminal(
     assert done.code == 0, done.err
     lines = [line for line in done.err.splitlines() if "wire-0.3m:" in line]
     assert len(lines) == 1 and "step 50 loss" in lines[0]
+
+
+def test_a_making_that_is_terminated_keeps_its_step_and_goes_on(tmp_path: Path) -> None:
+    place = tmp_path / "made"
+    command = [sys.executable, "-m", "bakeoff", "bases", "make", "wire-0.3m", "--steps", "100000"]
+    with subprocess.Popen(
+        [*command, "--out", str(place)], stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as making:
+        assert making.stderr is not None
+        assert "step 50 loss" in making.stderr.readline()
+        making.terminate()
+        said = making.stderr.read()
+    assert making.returncode == 143
+    kept = read_unfinished(unfinished_file(place))
+    assert kept is not None and kept.step >= 50
+    assert said == f"Terminated. wire-0.3m is kept at {kept.how_far}; the same command goes on.\n"
+    assert [one.name for one in tmp_path.iterdir()] == ["made.unfinished"]

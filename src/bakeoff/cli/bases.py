@@ -109,11 +109,11 @@ def make(
 ) -> None:
     """Trains a base of tiny's family: from minutes to hours, without a network.
 
-    It goes into the cache, where studies find it by its name. Interrupted, the same command goes
-    on; with another number of threads it is refused.
+    It goes into the cache, where studies find it by its name. Interrupted or terminated, it keeps
+    its last step and the same command goes on; with another number of threads it is refused.
     """
     from bakeoff.base.wire_bases.shapes import FAMILY, made_folder, member_folder
-    from bakeoff.base.wire_bases.unfinished import unfinished_file
+    from bakeoff.base.wire_bases.unfinished import read_unfinished, unfinished_file
     from bakeoff.files import cache_folder, new_folder
 
     if name not in FAMILY:
@@ -134,25 +134,41 @@ def make(
     else:
         # Heavy, so loaded only where something is trained.
         from bakeoff.base.wire_bases.pretraining import pretrain
+        from bakeoff.execution.stopping import Stopped, StopSignals
 
         place = out or made_folder(name, cache_folder())
         place.parent.mkdir(parents=True, exist_ok=True)
         short = ("" if steps is None else f" --steps {steps}") + " --out DIR" * (out is not None)
-        with (
-            new_folder(place, existing="refuse") as beside,
-            Console(stderr=True).status(name) as status,
-        ):
-            pretrain(
-                name,
-                FAMILY[name],
-                beside,
-                command=f"bakeoff bases make {name} --threads {threads}{short}",
-                steps=steps,
-                checkpoint=unfinished_file(place),
-                save_minutes=_KEPT_EVERY_MINUTES,
-                threads=threads,
-                report=_Progress(name, status.console, status.update),
-            )
+        try:
+            # Once all steps are made, the folder is in its place before a signal ends the process.
+            with (
+                StopSignals() as signals,
+                signals.deferred(),
+                new_folder(place, existing="refuse") as beside,
+                Console(stderr=True).status(name) as status,
+            ):
+                pretrain(
+                    name,
+                    FAMILY[name],
+                    beside,
+                    command=f"bakeoff bases make {name} --threads {threads}{short}",
+                    steps=steps,
+                    checkpoint=unfinished_file(place),
+                    save_minutes=_KEPT_EVERY_MINUTES,
+                    threads=threads,
+                    report=_Progress(name, status.console, status.update),
+                    stop=signals.ask,
+                )
+        except Stopped as stopped:
+            kept = read_unfinished(unfinished_file(place))
+            if place.exists():
+                there = f"{name} is whole: {place}"
+            elif kept is None:
+                there = "Nothing is kept yet."
+            else:
+                there = f"{name} is kept at {kept.how_far}; the same command goes on."
+            sys.stderr.write(f"{stopped.why} {there}\n")
+            raise typer.Exit(stopped.exit_code) from None
     console.print(escape(str(place)), soft_wrap=True, highlight=False)
     console.print(
         f"A study names it so: base: {escape(str(out) if out is not None else name)}",
