@@ -93,9 +93,10 @@ def test_bytes_counts_and_seconds_have_three_digits_and_a_unit() -> None:
         "19.1 KiB",
         "5.00 GiB",
     ]
-    seconds = (None, 2e-6, 0.0019, 12.0, 150.0, 7200.0, 3 * 86400.0)
+    seconds = (None, 0.0, 2e-6, 0.0019, 12.0, 150.0, 7200.0, 3 * 86400.0)
     assert [shown_seconds(s) for s in seconds] == [
         "–",
+        "0 s",
         "2.0 µs",
         "1.9 ms",
         "12.0 s",

@@ -88,6 +88,8 @@ def shown_seconds(value: float | None) -> str:
     """Two or three digits and a unit: ``1.9 ms``, ``12 s``, ``4.5 min``, ``2.0 h``, ``3.1 d``."""
     if value is None:
         return MISSING
+    if value == 0.0:
+        return "0 s"
     size, unit = next(((s, u) for limit, s, u in _SECONDS if value < limit), (86400.0, "d"))
     number = value / size
     return f"{number:.{0 if number >= 99.5 else 1}f} {unit}"

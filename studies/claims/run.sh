@@ -6,7 +6,7 @@
 #     sh studies/claims/run.sh [FOLDER] [MORE OPTIONS OF bakeoff claims, such as --budget 8h]
 #
 # It takes long: making wire-3.5m and wire-10m five and a half hours of two cores with AVX-512 and up
-# to 34 of an older one, which no --budget holds, and the claims on the family some hours. SmolLM2-135M takes weeks of two cores and about 37 GB of
+# to 34 of an older one, which no --budget holds, and the claims on the family some hours. SmolLM2-135M takes days to weeks of two cores and about 37 GB of
 # disk, so that it wants a GPU; PARTS=family leaves it out. A --budget is of each of the two calls
 # of bakeoff claims. See docs/claims.md for how this was reckoned.
 set -e
