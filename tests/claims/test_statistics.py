@@ -148,3 +148,13 @@ def test_losses_are_drawn_over_the_rates_that_were_tried() -> None:
     assert isinstance(curves, list) and len(curves) == 2
     assert [label for label, _, _ in curves[0].points] == ["1", "0.1", "0.01", "0.001", "0.0001"]
     assert [mean for _, mean, _ in curves[1].points] == [2.5, 3.5, 4.5, 5.5, 6.5]
+
+
+def test_a_lowest_loss_at_the_last_rate_is_judged_too() -> None:
+    """With a parabola that ends before it, which is inside of what was tried."""
+    values = rates(-2.0, -3.0)
+    for i, loss in enumerate((2.6, 2.4, 2.2, 2.05, 2.02)):
+        values[f"rates:lora_{i}"] = loss + 0.1 * AROUND * (i - 2)
+    found = judged("rate_of_lora_is_ten_times_full", values)
+    assert found.verdict == "undecided" or found.effect is not None
+    assert "failed" not in found.why

@@ -118,6 +118,10 @@ def test_what_is_not_known_is_said() -> None:
     assert [one.name for one in alike.components if one.share] == ["seeds"]
 
 
-def test_one_seed_says_nothing_of_seeds() -> None:
-    found = with_components(RECORD, *made(base=0.4, seeds=1))
-    assert {one.name: one.share for one in found.components}["seeds"] == 0.0
+@pytest.mark.parametrize(("seeds", "words"), [(1, "one seed"), (2, "2 seeds")])
+def test_few_seeds_say_nothing_of_factors(seeds: int, words: str) -> None:
+    """What is seen may be theirs: no effect is planted."""
+    found = with_components(RECORD, *made(seeds=seeds))
+    assert found.components == ()
+    assert found.why is not None and f"has {words} only" in found.why
+    assert found.why.endswith("cannot be told from what the factors do; train at least 3")

@@ -193,3 +193,27 @@ def test_a_thousand_labels_are_judged_in_little_memory() -> None:
     assert len(found.comparisons) == 6
     assert all(c.differing is not None and c.differing > 1990 for c in found.comparisons)
     assert peak < 200e6
+
+
+def test_a_function_of_a_mean_is_compared_in_its_own_unit() -> None:
+    """The exponential of a mean: by the delta method it varies by itself times the mean's own."""
+    runs = scores_of({"a": 2.3, "b": 2.4}, seeds={"a": 3, "b": 3}, rows=300)
+    nats = judged(runs)
+    found = judged(runs, value=lambda sums: np.exp(ratio(sums)), is_ratio=False, has_weights=True)
+    for name in ("a", "b"):
+        one, own = nats.estimates[name], found.estimates[name]
+        assert own.mean == pytest.approx(np.exp(one.mean), rel=1e-3)
+        assert own.high is not None and one.high is not None
+        assert own.high - own.mean == pytest.approx(own.mean * (one.high - one.mean), rel=0.05)
+    (pair,) = found.comparisons
+    assert pair.difference == pytest.approx(found.estimates["a"].mean - found.estimates["b"].mean)
+
+
+def test_uneven_weights_of_such_a_function_are_warned_of() -> None:
+    runs = scores_of({"a": 2.3, "b": 2.4}, seeds={"a": 3, "b": 3}, rows=60)
+    heavy = {
+        name: [run * np.r_[np.full(3, 100.0), np.ones(57)][:, None] for run in own]
+        for name, own in runs.items()
+    }
+    found = judged(heavy, is_ratio=False, has_weights=True)
+    assert any("the weights are so uneven" in warning for warning in found.warnings)

@@ -56,6 +56,13 @@ def test_training_counts_its_epochs(run: Results) -> None:
     assert Limits(time=10.9 * epochs).breaches(run, method)
 
 
+def test_a_searched_number_of_epochs_is_what_training_takes(run: Results) -> None:
+    cost = CostRecord(epoch_seconds=EpochSeconds(mean=10.0, low=9.0, high=11.0))
+    method = replace(costing(run, cost), options={**run.methods["lora"].options, "epochs": 8})
+    assert not Limits(time=88.0).breaches(run, method)
+    assert Limits(time=87.0).breaches(run, method)
+
+
 def test_a_cost_without_an_interval_is_its_own_bound(run: Results) -> None:
     method = costing(run, CostRecord(token_latency_seconds=Estimate(mean=0.01)))
     assert not Limits(latency=0.01).breaches(run, method)

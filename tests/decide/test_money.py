@@ -40,6 +40,15 @@ def test_training_and_serving_are_seconds_times_the_price() -> None:
     assert found.total.mean == pytest.approx(found.training.mean + found.month.mean)
 
 
+def test_training_counts_the_epochs_that_a_search_chose() -> None:
+    results = priced(device_hour=HOUR)
+    lora = results.methods["lora"]
+    longer = money_of(results, replace(lora, options={**lora.options, "epochs": 6})).training
+    plain = money_of(results, lora).training
+    assert longer is not None and plain is not None
+    assert longer.mean == pytest.approx(2 * plain.mean)
+
+
 def test_a_search_counts_the_epochs_of_all_its_trials() -> None:
     results = priced("searched", device_hour=HOUR)
     for method in results.methods.values():

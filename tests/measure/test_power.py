@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,9 @@ from bakeoff.config import dump_yaml
 from bakeoff.errors import StoreError
 from bakeoff.formatting import TIMES_100
 from bakeoff.measure.power import PowerPlan, Spread, plan_power, spread_of, typical_of
-from bakeoff.runs.arrays import arrays_bytes
-from tests.golden_folders import copy_of, golden
+from bakeoff.runs.arrays import arrays_bytes, read_arrays
+from bakeoff.runs.records import Results
+from tests.golden_folders import copy_of, golden, save
 from tests.studies import small_study
 
 ROWS = 4000
@@ -35,6 +38,14 @@ def planned(seeds: int, rows: int, spread: Spread | None = None, methods: int = 
         seeds=seeds,
         rows=rows,
     )
+
+
+def by_perplexity(results: Results) -> Results:
+    """The same study, decided by perplexity, which has no part in it else."""
+    first = results.task.metrics[0]
+    metrics = (replace(first, name="perplexity", title="Perplexity", unit="", primary=True),)
+    others = tuple(replace(metric, primary=False) for metric in results.task.metrics)
+    return replace(results, task=replace(results.task, metrics=(*metrics, *others)))
 
 
 def write_scores(folder: Path, *, seeds: int = 2, rows: int = ROWS, row: float = ROW) -> None:
@@ -73,6 +84,31 @@ class TestSpreadOfARun:
         typical = typical_of("nll")
         assert typical is not None and found.seed == typical.seed
         assert "and of seeds what studies of summaries" in found.basis
+
+    def test_rows_of_one_group_vary_as_one(self, tmp_path: Path) -> None:
+        copy_of("searched", tmp_path)
+        write_scores(tmp_path, rows=400)
+        plain, _ = spread_of(tmp_path)
+        groups = {"test": [index // 4 for index in range(400)]}
+        (tmp_path / "groups.json").write_text(json.dumps(groups), encoding="utf-8")
+        found, _ = spread_of(tmp_path)
+        # Rows of a group are drawn alone here, so that the mean of four varies half as much.
+        assert found.row == pytest.approx(plain.row / 2, rel=0.2)
+        assert "100 rows" in found.basis
+
+    def test_a_metric_that_is_a_function_of_a_mean_is_in_its_own_unit(self, tmp_path: Path) -> None:
+        results = copy_of("searched", tmp_path)
+        write_scores(tmp_path, rows=400)
+        nats, _ = spread_of(tmp_path)
+        save(tmp_path, by_perplexity(results))
+        for path in tmp_path.glob("candidates/*/scores/test.npz"):
+            arrays = read_arrays(path)
+            assert arrays is not None
+            path.write_bytes(arrays_bytes({"perplexity": arrays["nll"]}))
+        found, metric = spread_of(tmp_path)
+        assert metric.name == "perplexity"
+        # By the delta method: times the perplexity of the mean of 2 nats that is written.
+        assert found.row == pytest.approx(math.exp(2.0) * nats.row, rel=0.2)
 
     def test_a_run_without_scores_is_refused(self, tmp_path: Path) -> None:
         copy_of("searched", tmp_path)
@@ -117,6 +153,23 @@ class TestWhatIsSaid:
         plan = planned(seeds, rows)
         assert plan.detectable is None and plan.recognised == 0.0
         assert part in plan.says[0]
+
+    def test_groups_are_called_so(self) -> None:
+        spread = typical_of("nll")
+        assert spread is not None
+        plan = plan_power(
+            spread,
+            metric="nll",
+            unit="nats per token",
+            margin=0.02,
+            level=0.95,
+            methods=3,
+            seeds=3,
+            rows=40,
+            counted="group",
+        )
+        assert "3 seeds of each method and 40 test groups" in plan.says[0]
+        assert "groups are what is missing" in plan.says[1]
 
     def test_a_margin_out_of_reach(self) -> None:
         plan = planned(3, 300, Spread(row=0.1, seed=20.0, basis="made up"))

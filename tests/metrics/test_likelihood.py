@@ -7,7 +7,7 @@ import pytest
 
 from bakeoff.errors import DataError
 from bakeoff.metrics import metric_of
-from bakeoff.metrics.base import missing_outputs
+from bakeoff.metrics.base import is_mean, missing_outputs
 from bakeoff.metrics.contract import Ask, ModelOutputs
 from tests.metrics.examples import Given, whole
 
@@ -52,3 +52,9 @@ def test_outputs_that_lack_what_is_needed() -> None:
         nll.statistics(texts, [Given()])
     with pytest.raises(DataError, match="nll_N holds 3 entries for 2 examples"):
         nll.statistics(OUTPUTS, [Given()] * 2)
+
+
+def test_only_a_plain_mean_has_the_closed_form_of_one() -> None:
+    means = {name: is_mean(metric_of(name)) for name in ("nll", "perplexity", "bits_per_byte")}
+    assert means == {"nll": True, "perplexity": False, "bits_per_byte": False}
+    assert is_mean(metric_of("exact_match"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +19,7 @@ from bakeoff.report.comparable import comparability, differing_settings, labels_
 from bakeoff.report.load import Run, load_run
 from bakeoff.report.ranking import rank_studies
 from bakeoff.report.scores import all_scores
-from bakeoff.runs.records import Margin, Results
+from bakeoff.runs.records import Comparison, Margin, Results
 from tests.golden_folders import Change, copy_of, rows_of, save, write_rows
 
 Twin = Callable[..., Path]
@@ -289,3 +290,26 @@ class TestPage:
     def test_options_for_several_are_refused_for_one(self, twin: Twin, tmp_path: Path) -> None:
         done = CliRunner().invoke(app, ["report", str(twin("a")), "--out", str(tmp_path / "x")])
         assert "--out: is for several studies" in str(done.exception)
+
+    def test_rows_of_one_group_count_once(self, twin: Twin) -> None:
+        """Every row four times: no more is known than of the four."""
+        folders = [twin("a", by_rouge), twin("b", by_rouge)]
+        for by, folder in zip((0.0, 0.1), folders, strict=True):
+            for path in (folder / "candidates").glob("full-*/predictions.jsonl"):
+                rows = rows_of(path)
+                for row in rows:
+                    row["rouge1"] = 0.3 + by * (1 + row["index"] % 4)
+                write_rows(path, rows)
+        (alone,) = self._by_rouge(loaded(*folders))
+        groups = {"test": [index % 4 for index in range(16)]}
+        (folders[0] / "groups.json").write_text(json.dumps(groups), encoding="utf-8")
+        (grouped,) = self._by_rouge(loaded(*folders))
+        assert (alone.examples, grouped.examples) == (16, 4)
+        assert alone.difference == pytest.approx(grouped.difference)
+        assert alone.error is not None and grouped.error is not None
+        assert alone.error < 0.6 * grouped.error
+
+    @staticmethod
+    def _by_rouge(runs: dict[str, Run]) -> list[Comparison]:
+        found = rank_studies(runs, comparability(runs))
+        return [one for one in found.comparisons if one.metric == "rouge1"]

@@ -77,6 +77,12 @@ def test_two_bases_with_two_prompts(
     assert all("nll" not in m.test and "nll" not in m.validation for m in results.methods.values())
     pairs = [c for c in results.comparisons if c.metric == "bits_per_byte"]
     assert len(pairs) == 8 * 7 // 2 and {c.examples for c in pairs} == {4}
+    # In the metric's own unit, not in the nats that it is made of.
+    tested = {name: one.test for name, one in results.methods.items()}
+    tested |= {name: one.test for name, one in results.baselines.items()}
+    for pair in pairs:
+        of_a, of_b = (tested[name]["bits_per_byte"].mean for name in (pair.a, pair.b))
+        assert pair.difference == pytest.approx(of_a - of_b)
     assert any("nothing is compared in nats per token" in note for note in results.notes)
 
     # The figures are those of the cells' own rows.

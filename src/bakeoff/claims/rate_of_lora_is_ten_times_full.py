@@ -65,10 +65,11 @@ def _decides_nothing(values: Values) -> str:
     at_edge, beside = [], []
     for name, words in (("lora", "LoRA"), ("full", "full tuning")):
         losses = _losses(values, name).mean(axis=1)
-        place = _place(losses)
+        best, place = int(np.argmin(losses)), _place(losses)
         if place in (0.0, len(_STEPS) - 1.0):
             at_edge.append(f"the {'highest' if place else 'lowest'} of {words}")
-        elif not np.isfinite(losses[int(np.argmin(losses)) + 1]):
+        # With the lowest loss at the last rate the parabola may still end before it.
+        elif best + 1 < len(_STEPS) and not np.isfinite(losses[best + 1]):
             beside.append(words)
     if at_edge:
         return (

@@ -12,6 +12,7 @@ from bakeoff.decide.referee.arrays import group_indices
 from bakeoff.decide.referee.components import Components, components_of
 from bakeoff.decide.referee.factors import SEEDS, factor_shares
 from bakeoff.decide.referee.influence import of_runs
+from bakeoff.decide.referee.pairs import MIN_SEEDS
 from bakeoff.errors import DataError
 from bakeoff.formatting import join
 from bakeoff.runs.factors import FactorsRecord, VarianceComponent
@@ -70,6 +71,14 @@ def with_components(
                 why=f"{number} test rows are too few; from {_FEWEST_ROWS} on they say something",
             )
         found[key] = components_of(influence)
+    few = [name for name in design.runs.values() if len(scores.runs[name]) < MIN_SEEDS]
+    if few:
+        have = "one seed" if len(scores.runs[few[0]]) == 1 else f"{len(scores.runs[few[0]])} seeds"
+        return replace(
+            record,
+            why=f"{few[0]} has {have} only, and what seeds do cannot be told from what the factors "
+            f"do; train at least {MIN_SEEDS}",
+        )
     shares = factor_shares(found, FACTORS, pairs=True, level=record.level)
     if not any(share.deviation for share in shares):
         return replace(record, why="nothing differs: all methods, bases and prompts score alike")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bakeoff.decide.referee.arrays import (
-    MIN_EFFECTIVE_WEIGHTS,
     effective_number,
+    fewest_effective,
     group_indices,
     warnings_of_weights,
 )
@@ -43,6 +43,7 @@ class MetricScores:
             rows are the same in all, in the same order.
         value: the metric's function of sums, [..., C] to [...].
         is_ratio: whether the value is column 0 over column 1, which has a closed form.
+        has_weights: whether column 1 is what a row counts, as in a ratio and in functions of one.
         groups: [N] which rows hang together; None where each stands alone.
         bounds: the least and the largest value that the metric can have, None where there is none;
             intervals stay between them.
@@ -55,6 +56,7 @@ class MetricScores:
     runs: Mapping[str, Sequence[NDArray[Any]]]
     value: Callable[[Any], Any]
     is_ratio: bool = False
+    has_weights: bool = False
     groups: ArrayLike | None = None
     bounds: tuple[float | None, float | None] = (None, None)
     withheld: str | None = None
@@ -184,7 +186,7 @@ def _uneven(
     """A warning where weights, or groups of very different sizes, count as few equal ones."""
     low = {}
     for name in names:
-        if scores.is_ratio:
+        if scores.is_ratio or scores.has_weights:
             weights = [np.asarray(run[:, 1], dtype=np.float64) for run in scores.runs[name]]
         elif groups is not None:
             weights = [np.ones(len(groups))]
@@ -193,7 +195,6 @@ def _uneven(
         if groups is not None:
             weights = [np.bincount(groups, weights=own).astype(np.float64) for own in weights]
         number = effective_number(np.stack(weights))
-        # Fewer rows than that are few, whatever their weights.
-        if number < min(MIN_EFFECTIVE_WEIGHTS, 0.9 * weights[0].size):
+        if number < fewest_effective(weights[0].size):
             low[name] = number
     return warnings_of_weights(low, len(names), has_weights=groups is None)

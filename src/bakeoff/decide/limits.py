@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from bakeoff.decide.money import money_of, prices_of, why_no_cost
+from bakeoff.decide.verdicts import epochs_of
 from bakeoff.errors import ConfigError
 from bakeoff.formatting import seconds_of, shown_bytes, shown_money, shown_seconds, size_of
 from bakeoff.runs.records import MethodRecord, Results
-from bakeoff.runs.settings import setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +81,10 @@ class Price:
 
 
 def _training_seconds(results: Results, method: MethodRecord) -> Cost | None:
-    """The method's whole training alone: the protocol's epochs times its mean epoch."""
-    epochs = setting(results.study, "protocol.epochs")
+    """The method's whole training alone: its epochs times its mean epoch."""
+    epochs = epochs_of(results, method)
     seconds = method.cost.epoch_seconds
-    if not isinstance(epochs, int) or seconds is None:
+    if epochs is None or seconds is None:
         return None
     one = Cost.of(seconds.mean, seconds.low, seconds.high)
     return Cost(mean=epochs * one.mean, low=epochs * one.low, high=epochs * one.high)

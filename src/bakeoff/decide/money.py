@@ -14,6 +14,7 @@ from typing import Final, Self, TypeGuard
 
 from bakeoff.config import from_mapping
 from bakeoff.decide.prices import PriceOptions
+from bakeoff.decide.verdicts import epochs_of
 from bakeoff.errors import ConfigError
 from bakeoff.formatting import shown_whole
 from bakeoff.metrics.judge import TokenPrices
@@ -105,9 +106,9 @@ def money_of(results: Results, method: MethodRecord) -> Money:
         return _external(results, method, prices)
     if hour is None:
         return Money(prompted_call=prompted)
-    epochs = setting(results.study, "protocol.epochs")
+    epochs = epochs_of(results, method)
     training = search = None
-    if (epoch := method.cost.epoch_seconds) is not None and isinstance(epochs, int):
+    if (epoch := method.cost.epoch_seconds) is not None and epochs is not None:
         one = Amount.of(epoch.mean, epoch.low, epoch.high).times(hour)
         training = one.times(epochs)
         if method.search is not None:

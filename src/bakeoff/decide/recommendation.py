@@ -41,6 +41,7 @@ from bakeoff.decide.verdicts import (
     best_word,
     comparison,
     cost_order,
+    epochs_of,
     finished_methods,
     label_of,
     may_still_finish,
@@ -198,7 +199,9 @@ def unit_of(results: Results, metric: str, number: int) -> str:
     """
     is_grouped = setting(results.study, "task.group") is not None
     # A judge may have seen some of the rows alone.
-    is_by_row = number == results.data.test.examples or (metric == JUDGE and not is_grouped)
+    # Cells of a crossed study are compared on the rows that all of them have.
+    rows = results.data.test.examples if results.factors is None else results.factors.rows
+    is_by_row = number == rows or (metric == JUDGE and not is_grouped)
     return "rows" if is_by_row else "groups"
 
 
@@ -243,13 +246,13 @@ def _decided(case: _Case) -> Recommendation:
 def _priced(case: _Case, needs: Needs, open_: Sequence[str]) -> Needs:
     """What deciding takes beyond what is there, each method alone; None where that is not known."""
     total = 0.0
-    epochs = setting(case.results.study, "protocol.epochs")
     for name in open_:
         k = case.evidence.position(name)
-        cost, have = case.results.methods[name].cost, case.evidence.num_seeds[k]
+        method, have = case.results.methods[name], case.evidence.num_seeds[k]
+        cost, epochs = method.cost, epochs_of(case.results, method)
         seeds = have if case.evidence.fixed[k] else max(have, needs.seeds or 0)
         if seeds > have:
-            if not isinstance(epochs, int) or cost.epoch_seconds is None:
+            if epochs is None or cost.epoch_seconds is None:
                 return needs
             total += (seeds - have) * epochs * cost.epoch_seconds.mean
         if needs.rows is not None:

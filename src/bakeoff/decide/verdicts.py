@@ -20,6 +20,7 @@ from bakeoff.runs.records import (
     Results,
     Spread,
 )
+from bakeoff.runs.settings import setting
 
 ZERO_SHOT = "zero_shot"
 """The baseline of the untuned base."""
@@ -40,6 +41,12 @@ def comparison(
             continue
         return found if found.a == a else turned(found)
     return None
+
+
+def epochs_of(results: Results, method: MethodRecord) -> int | None:
+    """Epochs of one training of a method: those that its search chose, else the protocol's."""
+    found = method.options.get("epochs", setting(results.study, "protocol.epochs"))
+    return found if isinstance(found, int) else None
 
 
 def turned(found: Comparison) -> Comparison:

@@ -17,15 +17,19 @@ from typing import Final, Literal
 
 import numpy as np
 
+from bakeoff.decide.referee.arrays import group_indices
 from bakeoff.decide.referee.components import Components, components_of
 from bakeoff.decide.referee.design import PairSpread, pair_spread
-from bakeoff.decide.referee.influence import of_ratios
+from bakeoff.decide.referee.influence import of_runs
 from bakeoff.decide.referee.pairs import MIN_DIFFERING_ROWS, MIN_SEEDS
 from bakeoff.decide.referee.power import Power, pair_power, typical_spread
 from bakeoff.decide.verdicts import unit_words
 from bakeoff.errors import StoreError
 from bakeoff.formatting import scale_of
+from bakeoff.metrics.base import is_mean
+from bakeoff.metrics.likelihood import MEANS
 from bakeoff.runs.arrays import read_arrays
+from bakeoff.runs.groups import groups_of
 from bakeoff.runs.places import candidate_folder
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import MetricRecord, Results
@@ -67,7 +71,8 @@ class PowerPlan:
     Attributes:
         metric: what decides. unit: its unit. margin: a difference that does not matter.
         level: of all verdicts together. methods: that are compared, baselines included.
-        seeds: of each method. rows: of the test set.
+        seeds: of each method. rows: of the test set, or its groups; counted: which, in the
+            singular.
         spread: what it rests on.
         detectable: the difference that is found with 80 % probability; None where none is.
         recognised: the share of pairs of equal methods that would be called equivalent.
@@ -84,6 +89,7 @@ class PowerPlan:
     methods: int
     seeds: int
     rows: int
+    counted: str = "row"
     spread: Spread
     detectable: float | None
     recognised: float
@@ -103,6 +109,7 @@ def plan_power(
     methods: int,
     seeds: int,
     rows: int,
+    counted: str = "row",
 ) -> PowerPlan:
     """What so many seeds and rows can say of so many methods.
 
@@ -110,7 +117,8 @@ def plan_power(
         spread: how scores vary. metric: what decides. unit: its unit, for sentences.
         margin: a difference that does not matter. level: of all verdicts together.
         methods: that are compared, baselines included.
-        seeds: of each method. rows: of the test set.
+        seeds: of each method. rows: of the test set, or its groups. counted: which, in the
+            singular.
     """
     found = pair_power(
         spread.pair,
@@ -120,7 +128,7 @@ def plan_power(
         margin=margin,
         alpha=1.0 - level,
     )
-    says = _sentences(spread, found, unit, margin, level, methods, seeds, rows)
+    says = _sentences(spread, found, unit, margin, level, methods, seeds, rows, counted)
     return PowerPlan(
         metric=metric,
         unit=unit,
@@ -129,6 +137,7 @@ def plan_power(
         methods=methods,
         seeds=seeds,
         rows=rows,
+        counted=counted,
         spread=spread,
         detectable=found.detectable if math.isfinite(found.detectable) else None,
         recognised=found.recognised,
@@ -179,16 +188,20 @@ def _components(
     folder: Path, results: Results, candidates: tuple[str, ...], metric: str
 ) -> Components | None:
     """One method's variances, from the scores of its runs; None where they are not there."""
-    statistics = []
+    statistics, groups = [], None
     for candidate in candidates:
-        arrays = read_arrays(candidate_folder(folder, results, candidate) / _SCORES)
+        place = candidate_folder(folder, results, candidate)
+        groups = groups_of(place.parents[1]).get("test")
+        arrays = read_arrays(place / _SCORES)
         found = None if arrays is None else arrays.get(metric)
         if found is not None and found.ndim == 2 and found.shape[1] == 2 and len(found) > 1:
             statistics.append(found.astype(np.float64))
     if not statistics or len({len(found) for found in statistics}) > 1:
         return None
-    values_SN2 = np.stack(statistics)
-    return components_of(of_ratios(values_SN2[..., 0], values_SN2[..., 1]))
+    inverse, _ = group_indices(groups, len(statistics[0]))
+    # Two columns are a mean's; of those, some are functions of it.
+    one = MEANS.get(metric, MEANS["nll"])()
+    return components_of(of_runs(statistics, one.value, is_ratio=is_mean(one), groups=inverse))
 
 
 def _spread(folder: Path, parts: Mapping[str, Components], metric: str) -> Spread:
@@ -229,14 +242,15 @@ def _sentences(
     methods: int,
     seeds: int,
     rows: int,
+    counted: str,
 ) -> list[str]:
     """What the design finds, what it rests on, and what is missing: rows before seeds."""
-    design = f"{_count(seeds, 'seed')} of each method and {_count(rows, 'test row')}"
+    design = f"{_count(seeds, 'seed')} of each method and {_count(rows, f'test {counted}')}"
     factor = scale_of(unit).factor
     if rows < MIN_DIFFERING_ROWS:
         says = [
             f"With {design} nothing can be said of any pair of methods: at least "
-            f"{MIN_DIFFERING_ROWS} rows are needed."
+            f"{MIN_DIFFERING_ROWS} {counted}s are needed."
         ]
     elif not math.isfinite(found.detectable):
         says = [
@@ -250,31 +264,31 @@ def _sentences(
             f"{100 * found.recognised:.0f} % of pairs of equal methods would be recognised as "
             f"equal (margin {factor * margin:.3g}, level {level:.3g})."
         ]
-    says.append(_missing(spread, found, f"{factor * margin:.3g}", seeds, rows))
+    says.append(_missing(spread, found, f"{factor * margin:.3g}", seeds, rows, counted))
     between = ""
     if spread.least_row is not None and spread.most_row is not None:
         least, most = factor * spread.least_row, factor * spread.most_row
         between = f", {least:.2g} to {most:.2g} between pairs of methods"
     says.append(
-        f"It rests on differences of two methods that vary by {factor * spread.row:.2g} from row "
-        f"to row{between}, and on methods that vary by {factor * spread.seed:.2g} from seed to "
-        f"seed: {spread.basis}."
+        f"It rests on differences of two methods that vary by {factor * spread.row:.2g} from "
+        f"{counted} to {counted}{between}, and on methods that vary by "
+        f"{factor * spread.seed:.2g} from seed to seed: {spread.basis}."
     )
     return says
 
 
-def _missing(spread: Spread, found: Power, margin: str, seeds: int, rows: int) -> str:
+def _missing(spread: Spread, found: Power, margin: str, seeds: int, rows: int, counted: str) -> str:
     needs = found.needs
     if needs is None and found.limit is None:
         return f"That is enough for the margin of {margin}."
     if needs is None:
         return (
-            f"No number of rows and seeds within reach shows methods equal within {margin}; a "
-            "wider margin would."
+            f"No number of {counted}s and seeds within reach shows methods equal within {margin}; "
+            "a wider margin would."
         )
     wanted = []
     if needs.rows is not None:
-        wanted.append(_count(needs.rows, "test row"))
+        wanted.append(_count(needs.rows, f"test {counted}"))
     if needs.seeds is not None:
         wanted.append(f"{_count(needs.seeds, 'seed')} of each method")
     elif seeds < MIN_SEEDS and (spread.seed > 0.0 or spread.residual > 0.0):
@@ -284,7 +298,8 @@ def _missing(spread: Spread, found: Power, margin: str, seeds: int, rows: int) -
         by_rows = spread.row**2 / rows
         by_seeds = (2.0 * spread.seed**2 + 2.0 * spread.residual**2 / rows) / max(1, seeds)
         if by_rows > by_seeds:
-            return f"{text}: rows are what is missing, and more seeds alone would not help much."
+            what = f"{counted}s are what is missing, and more seeds alone would not help much"
+            return f"{text}: {what}."
         return f"{text}."
     return f"{text}: seeds are what is missing."
 

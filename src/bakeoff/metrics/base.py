@@ -90,6 +90,14 @@ class MeanMetric(BaseMetric):
         return ratio(sums[..., 0], sums[..., 1])
 
 
+def is_mean(metric: Metric) -> bool:
+    """Whether a metric's value is column 0 of its sums over column 1, and not a function of that.
+
+    Perplexity is the exponential of such a mean: its rows' influence has no closed form.
+    """
+    return isinstance(metric, MeanMetric) and type(metric).value is MeanMetric.value
+
+
 def ratio(dividend: NDArray[Any], divisor: NDArray[Any]) -> Floats:
     """The quotient, NaN where there is nothing to divide by."""
     dividend, divisor = np.broadcast_arrays(

@@ -76,15 +76,16 @@ class BitsPerByte(MeanMetric):
         return super().value(sums) / math.log(2)
 
 
-_METRICS: Final[dict[str, type[MeanMetric]]] = {
+MEANS: Final[dict[str, type[MeanMetric]]] = {
     metric.name: metric for metric in (Nll, Perplexity, BitsPerByte)
 }
+"""All of this file, by name."""
 
 
 def make(name: str, labels: tuple[str, ...], options: Mapping[str, Any]) -> Metric:
     """A metric of this file; see ``MetricFactory``."""
     no_options(name, options)
-    return _METRICS[name]()
+    return MEANS[name]()
 
 
 def _columns(*columns: NDArray[Any] | None) -> NDArray[np.float64]:

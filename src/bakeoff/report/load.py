@@ -10,6 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bakeoff.config import apply_overrides, from_mapping, load_yaml, to_mapping
 from bakeoff.decide.baseline_money import baseline_money_notes
 from bakeoff.decide.money import money_notes
@@ -18,6 +21,7 @@ from bakeoff.decide.representative import representative
 from bakeoff.decide.verdicts import row_metric_of as row_metric_of
 from bakeoff.errors import ConfigError
 from bakeoff.report.unchanged import changed_files
+from bakeoff.runs.groups import groups_of
 from bakeoff.runs.lock import is_running
 from bakeoff.runs.places import baseline_folder, candidate_folder, cell_folder
 from bakeoff.runs.places import is_folder_name as is_folder_name
@@ -140,6 +144,15 @@ def _examples_file(folder: Path, results: Results) -> Path:
         if (place := cell_folder(folder, results, label) / EXAMPLES_FILE).is_file():
             return place
     return folder / EXAMPLES_FILE
+
+
+def test_groups(run: Run) -> NDArray[np.int64] | None:
+    """[N] the group of each test row, by index ascending; None where each stands alone."""
+    known = groups_of(_examples_file(run.folder, run.results).parent).get("test")
+    indices = sorted(example.index for example in run.examples)
+    if known is None or not indices or indices[-1] >= len(known):
+        return None
+    return known[indices]
 
 
 def examples_of(folder: Path, results: Results, label: str | None) -> dict[int, int] | None:

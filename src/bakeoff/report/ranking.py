@@ -14,7 +14,7 @@ from bakeoff.decide.limits import Limits
 from bakeoff.decide.recommendation import shown_recommendation
 from bakeoff.formatting import join, scale_of
 from bakeoff.report.comparable import Comparability
-from bakeoff.report.load import Run, row_metric_of
+from bakeoff.report.load import Run, row_metric_of, test_groups
 from bakeoff.report.scores import BITS_PER_BYTE, NLL, Scores, all_scores
 from bakeoff.runs.records import Comparable, Comparison, MetricRecord
 
@@ -122,13 +122,13 @@ def rank_studies(
             best=None,
             standing={},
         )
-    compared = _compared(runs, metric, scores)
+    compared = _compared(runs, picks, metric, scores)
     if alike.same_tokens and read != NLL:
         likelihoods = scores_by(NLL)
         records = (m for run in runs.values() for m in run.results.task.metrics)
         nll = next((record for record in records if record.name == NLL), None)
         if nll is not None and len(likelihoods) == len(scores):
-            compared += _compared(runs, nll, likelihoods)
+            compared += _compared(runs, picks, nll, likelihoods)
     means = {label: _shown(metric, found.mean) for label, found in scores.items()}
     best = (max if metric.higher_is_better else min)(means, key=means.__getitem__)
     verdicts = {label: _verdict(compared, metric, label, best) for label in means if label != best}
@@ -158,7 +158,10 @@ def written_difference(comparison: Comparison, unit: str) -> str:
 
 
 def _compared(
-    runs: Mapping[str, Run], metric: MetricRecord, scores: Mapping[str, Scores]
+    runs: Mapping[str, Run],
+    picks: Mapping[str, str],
+    metric: MetricRecord,
+    scores: Mapping[str, Scores],
 ) -> list[Comparison]:
     decisions = [d for run in runs.values() if (d := run.results.decision) is not None]
     margins = [d.margins[metric.name].value for d in decisions if metric.name in d.margins]
@@ -167,6 +170,14 @@ def _compared(
     def value(sums: NDArray[Any]) -> Any:
         return _shown(metric, sums[..., 0] / sums[..., 1])
 
+    groups = [known for label in scores if (known := test_groups(runs[label])) is not None]
+    # Of what was made elsewhere once there are no more runs to come.
+    single = [
+        label
+        for label in scores
+        if (pick := runs[label].results.methods[picks[label]]).external is not None
+        and len(pick.seeds) == 1
+    ]
     judged = judge_metric(
         MetricScores(
             set="test",
@@ -175,10 +186,12 @@ def _compared(
             runs={label: found.columns for label, found in scores.items()},
             value=value,
             is_ratio=metric.name != "perplexity",
+            has_weights=True,
+            groups=groups[0] if groups else None,
         ),
         margin=max(margins, default=own),
         level=max((d.level for d in decisions), default=_LEVEL),
-        baselines=(),
+        baselines=single,
     )
     return list(judged.comparisons)
 

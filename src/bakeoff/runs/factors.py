@@ -72,7 +72,7 @@ class FactorsRecord:
         metric: by which the components were computed, on the test set.
         components: the largest share first; empty where there are none, and ``why`` says why.
         left_out: methods that do not stand in all cells, so that no component counts them.
-        level: of the components' intervals. rows: test rows (or groups) that all cells share.
+        level: of the components' intervals. rows: test rows that all cells share.
         one_tokenizer: whether all bases have one, so that an NLL per token compares.
     """
 

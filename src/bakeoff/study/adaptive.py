@@ -13,7 +13,7 @@ from bakeoff.engine.options import AdaptiveSeeds
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
-from bakeoff.metrics.base import MeanMetric, is_judged
+from bakeoff.metrics.base import is_judged, is_mean
 from bakeoff.metrics.contract import Metric
 from bakeoff.study.judging import decision_for, judged_runs
 from bakeoff.study.looks import Looked, Scored, look_at
@@ -104,7 +104,7 @@ def _scored(
     return Scored(
         runs=runs,
         value=metric.value,
-        is_ratio=isinstance(metric, MeanMetric),
+        is_ratio=is_mean(metric),
         groups=groups,
         asked=asked,
         cost=cost,

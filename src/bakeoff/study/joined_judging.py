@@ -13,7 +13,7 @@ from bakeoff.decide.factors import Key, with_components
 from bakeoff.decide.judged import MetricJudgement, MetricScores, judge_metric
 from bakeoff.decide.margins import MetricScale, decision_of
 from bakeoff.formatting import shown_whole
-from bakeoff.metrics.base import MeanMetric, is_judged
+from bakeoff.metrics.base import MeanMetric, is_judged, is_mean
 from bakeoff.metrics.contract import Metric
 from bakeoff.metrics.judge import NAME as JUDGE
 from bakeoff.runs.factors import FactorsRecord
@@ -120,7 +120,8 @@ class JoinedSet:
             higher_is_better=metric.higher_is_better,
             runs=found,
             value=metric.value,
-            is_ratio=isinstance(metric, MeanMetric),
+            is_ratio=is_mean(metric),
+            has_weights=isinstance(metric, MeanMetric),
             groups=groups,
             bounds=bounds_of(metric),
             withheld=withheld_of(self.gold, task, metric),
@@ -158,6 +159,9 @@ def join_sets(
 
         for method, found in scores.methods.items():
             runs[method] = taken(found)
+            # What was made elsewhere has no seeds: its one run is all there is.
+            if method in scores.external and len(found) == 1:
+                fixed.add(method)
         for plain, found in scores.baselines.items():
             if (called := names.get((label, plain))) is not None:
                 runs[called] = taken(found)

@@ -35,10 +35,12 @@ class CellScores:
 
     Attributes:
         methods: by name, by seed, then by metric. baselines: by plain name, by draw.
+        external: those of the methods whose answers were made elsewhere.
     """
 
     methods: Mapping[str, Sequence[Arrays]]
     baselines: Mapping[str, Sequence[Arrays]]
+    external: frozenset[str] = frozenset()
 
 
 def folder_of(place: Path, label: str) -> Path:
@@ -105,7 +107,8 @@ def read_scores(folder: Path, results: Results, rows: SetRows, name: str) -> Cel
         found = [_read(place / one, size) for one in files]
         if found and all(one is not None for one in found):
             baselines[baseline] = [one for one in found if one is not None]
-    return CellScores(methods=methods, baselines=baselines)
+    external = frozenset(n for n, one in results.methods.items() if one.external is not None)
+    return CellScores(methods=methods, baselines=baselines, external=external)
 
 
 def _read(path: Path, size: int) -> Arrays | None:

@@ -24,9 +24,10 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
 from bakeoff.formatting import TIMES_100
-from bakeoff.metrics.base import MeanMetric, is_judged
+from bakeoff.metrics.base import MeanMetric, is_judged, is_mean
 from bakeoff.metrics.contract import Metric
 from bakeoff.metrics.judge import NAME as JUDGE
+from bakeoff.metrics.likelihood import BitsPerByte, Nll
 from bakeoff.runs.records import DecisionRecord, DecisionWarning, Estimate, Margin
 from bakeoff.study.study import Study
 from bakeoff.tasks.contract import Task
@@ -169,7 +170,8 @@ def judge_runs(
             higher_is_better=metric.higher_is_better,
             runs=found,
             value=metric.value,
-            is_ratio=isinstance(metric, MeanMetric),
+            is_ratio=is_mean(metric),
+            has_weights=isinstance(metric, MeanMetric),
             groups=groups,
             bounds=bounds_of(metric),
             withheld=withheld_of(Counter(part.gold.tolist()), task, metric),
@@ -227,7 +229,8 @@ def bounds_of(metric: Metric) -> tuple[float | None, float | None]:
     """The least and the largest value of a metric, None where there is none."""
     if metric.unit == TIMES_100:
         return (0.0, 1.0)
-    return (None, None) if metric.higher_is_better else (0.0, None)
+    # Of a metric of one's own nothing is known.
+    return (0.0, None) if isinstance(metric, Nll | BitsPerByte) else (None, None)
 
 
 def withheld_of(gold: Mapping[int, int], task: Task, metric: Metric) -> str | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from bakeoff.decide.referee.arrays import group_indices
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.formatting import join
@@ -18,6 +19,7 @@ from bakeoff.runs.reading import RESULTS_FILE
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.elsewhere import may_take_processes
+from bakeoff.study.judging import level_of
 from bakeoff.study.lengths import lengths_of
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.study.protocol_notes import protocol_notes
@@ -124,16 +126,19 @@ def _power(
     study: Study, bench: Workbench, schedule: StudySchedule, spread: Spread, metric: Metric
 ) -> PowerPlan:
     decision = study.options.decision
+    test = bench.data.splits["test"]
+    _, num_rows = group_indices(test.groups, len(test))
     # Before validation is known, a margin that is not given is the metric's own.
     return plan_power(
         spread,
         metric=metric.name,
         unit=metric.unit,
         margin=decision.margin.get(metric.name, metric.default_margin),
-        level=decision.level,
+        level=level_of(study.options.protocol.seeds, decision.level),
         methods=len(bench.entries) + len(bench.entrants) + _compared(bench, metric),
         seeds=len(schedule.seeds),
-        rows=len(bench.data.splits["test"]),
+        rows=num_rows,
+        counted="row" if test.groups is None else "group",
     )
 
 

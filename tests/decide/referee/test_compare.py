@@ -255,6 +255,11 @@ def test_uneven_weights_are_warned_of() -> None:
     assert found.warnings[0].startswith("the sizes of the groups are so uneven")
 
 
+def test_few_equal_groups_are_not_uneven() -> None:
+    scores = study({"a": 0.0, "b": 0.1}, rows=300)
+    assert judged(scores, groups=np.repeat(np.arange(15), 20)).warnings == ()
+
+
 def test_a_few_large_rows_are_warned_of() -> None:
     rng = np.random.default_rng(3)
     rare = np.zeros((3, 200))

@@ -88,6 +88,18 @@ def test_a_design_that_says_nothing(seeds: int, rows: int) -> None:
     assert (found.detectable, found.recognised) == (math.inf, 0.0)
 
 
+def test_rows_that_are_too_few_are_missing_whatever_the_margin() -> None:
+    found = pair_power(
+        typical_spread(row=0.01, seed=0.005),
+        seeds=3,
+        rows=9,
+        num_methods=2,
+        margin=1.0,
+        alpha=0.05,
+    )
+    assert found.limit == "rows" and found.needs is not None and found.needs.rows == 10
+
+
 def test_outputs_that_never_change_are_found_at_once() -> None:
     found = pair_power(
         typical_spread(row=0.0, seed=0.0), seeds=3, rows=50, num_methods=2, margin=0.1, alpha=0.05

@@ -64,9 +64,15 @@ def uneven_weights(
     low = {
         name: number
         for name, (_, weights) in arrays.items()
-        if weights is not None and (number := effective_number(weights)) < MIN_EFFECTIVE_WEIGHTS
+        if weights is not None
+        and (number := effective_number(weights)) < fewest_effective(weights.shape[-1])
     }
     return warnings_of_weights(low, len(arrays), has_weights=has_weights)
+
+
+def fewest_effective(num_rows: int) -> float:
+    """From how many equal weights on, rows are not uneven: few are few, whatever they weigh."""
+    return min(MIN_EFFECTIVE_WEIGHTS, 0.9 * num_rows)
 
 
 def warnings_of_weights(

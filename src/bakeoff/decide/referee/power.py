@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -76,6 +76,8 @@ def pair_power(
         detectable = error * _detectable_in_errors(freedom, step)
         recognised = _recognised(error, freedom, margin, step)
     needs = needed(spread, seeds=seeds, rows=rows, margin=margin, alpha=step)
+    if needs is not None and needs.rows is None and rows < MIN_DIFFERING_ROWS:
+        needs = replace(needs, rows=MIN_DIFFERING_ROWS)
     if needs is None:
         alone = PairSpread(row=spread.row, seeds=(), residuals=())
         by_rows = needed(alone, seeds=MIN_SEEDS, rows=rows, margin=margin, alpha=step)
