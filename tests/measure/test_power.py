@@ -239,3 +239,21 @@ class TestCommand:
         monkeypatch.setattr("bakeoff.study.planning.open_workbench", None)
         outcome = plan("--like", "nowhere")
         assert outcome.code == 2 and "nowhere/results.json: not found" in outcome.message
+
+    def test_cells_are_planned_as_the_one_family_that_they_are_judged_in(
+        self, place: Path, cli: Callable[..., Any]
+    ) -> None:
+        """Two methods and the untuned base, with either of two prompts."""
+        layouts = {"short": "{text}\n{short}", "long": "Read.\n{text}\n{short}"}
+        study = small_study(protocol={"seeds": [0, 1, 2]}, templates=layouts)
+        study["task"] |= {"kind": "complete", "prompt": "text", "completion": "short"}
+        del study["task"]["document"], study["task"]["summary"]
+        study["methods"]["other"] = {"kind": "lora", "rank": 1, "learning_rate": 1e-2}
+        (place / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
+        plan = json.loads(cli("plan", "study.yaml", "--json").out)
+        assert [cell["power"]["methods"] for cell in plan["cells"].values()] == [6, 6]
+
+    def test_looks_leave_less_to_each(self, place: Path, cli: Callable[..., Any]) -> None:
+        study = small_study(protocol={"seeds": {"at_least": 3, "at_most": 6}})
+        (place / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
+        assert json.loads(cli("plan", "study.yaml", "--json").out)["power"]["level"] > 0.95

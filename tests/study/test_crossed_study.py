@@ -309,3 +309,23 @@ def test_a_run_that_was_cut_off_goes_on(
         *(f"lora@tiny-lr0.01-s{seed}" for seed in range(2)),
     ]
     assert read_results(place / "out").status == "complete"
+
+
+def test_an_entrant_of_one_run_is_all_there_is_of_it(
+    run: Callable[..., Outcome], place: Path
+) -> None:
+    """It is never asked for more seeds, which it cannot have."""
+    one = {"bases": BASES[:1], "decision": {"metric": "rougeL"}}
+    assert run(**one).code == 0
+    results = read_results(place / "out")
+    trained = next(iter(results.methods.values())).candidates[0]
+    folder = candidate_folder(place / "out", results, trained)
+    written = [json.loads(line) for line in (folder / "predictions.jsonl").open()]
+    given = [{"id": row["id"], "prediction": "A fair."} for row in written]
+    text = "".join(json.dumps(row) + "\n" for row in given)
+    (place / "given.jsonl").write_text(text, encoding="utf-8")
+    api = {"kind": "external", "predictions": "given.jsonl"}
+    outcome = run(methods={**small_study()["methods"], "api": api}, **one)
+    assert outcome.code == 0, outcome.err
+    pairs = [c for c in read_results(place / "out").comparisons if "api" in (c.a, c.b)]
+    assert pairs and all(c.fixed[(c.a, c.b).index("api")] for c in pairs)

@@ -10,6 +10,7 @@ from typing import Any
 from bakeoff.measure.cards import Card
 from bakeoff.measure.plan import Report, StudyPlan
 from bakeoff.measure.power import plan_power
+from bakeoff.metrics.contract import Ask
 from bakeoff.study.cells import OpenedCell, check_cells, deciding_metric, open_cells
 from bakeoff.study.planning import plan_study
 from bakeoff.study.study import Study
@@ -79,8 +80,10 @@ def _as_one_family(
     known = [plan.power for plan in cells.values() if plan.power is not None]
     if len(known) < len(cells):
         return dict(cells)
-    # One that asks no model says the same in every cell, and is judged once.
-    once = sum(one.outputs is not None for one in study.baselines)
+    metrics = next(iter(opened.values())).task.metrics
+    has_texts = all(m.asks is not Ask.LIKELIHOOD for m in metrics if m.name == deciding)
+    # What asks no model says the same in every cell, and is judged once; it has no likelihoods.
+    once = sum(one.outputs is not None for one in study.baselines) if has_texts else 0
     methods = sum(power.methods for power in known) - once * (len(known) - 1)
     rows = min(power.rows for power in known)
     found = {}
