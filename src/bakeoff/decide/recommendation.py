@@ -13,6 +13,7 @@
    part, as nothing may be said of it and it would keep the rest from being judged.
 5. Of equivalent methods the cheapest is recommended: the smaller adapter, then the faster epoch,
    then fewer parameters, then the better result, then the name.
+6. Where seeds follow from looks, the recommendation is the last look's (``LastLook``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from dataclasses import dataclass, replace
 from bakeoff.decide.changes import what_would_change
 from bakeoff.decide.drops import drop_breaches, drops_of
 from bakeoff.decide.evidence import evidence_from
+from bakeoff.decide.last_look import LastLook, last_look
 from bakeoff.decide.limits import Limits
 from bakeoff.decide.money import prices_of
 from bakeoff.decide.referee.advice import method_among, recommendation
@@ -112,7 +114,10 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
         return replace(found, why=_sentences(reached(results, leader), found.why))
     case = _case(results, results.decision, inside, has_outside=bool(outside))
     found = _decided(case)
-    unlimited = replace(case.question, candidates=_candidates(results), scope="")
+    everyone = _candidates(results)
+    if case.look is not None:
+        everyone = case.look.alive(everyone)
+    unlimited = replace(case.question, candidates=everyone, scope="")
     kept = [] if found.method is None else [drop.kept(results, found.method) for drop in drops]
     return replace(
         found,
@@ -146,12 +151,13 @@ class _Case:
     inside: Sequence[str]
     evidence: Evidence
     question: Question
+    look: LastLook | None
 
 
 def _case(
     results: Results, decision: DecisionRecord, inside: Sequence[str], *, has_outside: bool
 ) -> _Case:
-    metric = results.primary
+    metric, look = results.primary, last_look(results)
     finished = finished_methods(results)
     estimates = {name: tested(results, m) for name, m in finished.items()} | {
         name: tested(results, b) for name, b in results.baselines.items()
@@ -171,9 +177,9 @@ def _case(
     question = Question(
         higher_is_better=metric.higher_is_better,
         margin=0.0 if margin is None else margin.value,
-        alpha=1.0 - decision.level,
+        alpha=1.0 - decision.level if look is None else look.alpha,
         baselines=baselines,
-        candidates=inside,
+        candidates=inside if look is None else look.alive(inside),
         costs={name: places[price] for name, price in prices.items()} if len(places) > 1 else None,
         unit=unit_of(results, metric.name, evidence.num_rows),
         metric=metric.name,
@@ -188,6 +194,7 @@ def _case(
         inside=inside,
         evidence=evidence,
         question=question,
+        look=look,
     )
 
 
@@ -223,6 +230,8 @@ def _decided(case: _Case) -> Recommendation:
     """What the rules say, in the study's words and with what it would take to know more."""
     results = case.results
     found = recommendation(case.evidence, case.question)
+    look, alive = case.look, set(case.question.candidates or ())
+    earlier = tuple(name for name in case.inside if name not in alive)
     leader = found.method or min(case.inside, key=lambda name: rank(results, name))
     are_too_few = found.needs is not None and not all(
         case.evidence.tests.has_seeds[k, k]
@@ -233,9 +242,11 @@ def _decided(case: _Case) -> Recommendation:
     return replace(
         found,
         needs=needs,
+        behind=(*found.behind, *earlier),
         why=_sentences(
             reached(results, leader),
             found.why,
+            "" if look is None else look.described(case.inside),
             cost_of_needs(needs, are_too_few=are_too_few),
             "" if fallback is None else fallback_words(results, case.decision, fallback),
         ),

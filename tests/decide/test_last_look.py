@@ -1,0 +1,100 @@
+"""A study whose seeds follow from looks says what its last look said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bakeoff.decide.last_look import last_look
+from bakeoff.decide.recommendation import recommend
+from bakeoff.decide.referee.recommend import Outcome
+from bakeoff.engine.options import AdaptiveSeeds
+from bakeoff.runs.records import Results
+from bakeoff.study.judging import level_of
+from bakeoff.study.looks import Looked, Scored, look_at
+from tests.decide.made import MARGIN, ratio, scores_of, study_of
+
+SEEDS = AdaptiveSeeds(at_least=3, at_most=10)
+ANSWERS = {
+    Outcome.UNDECIDED: "undecided",
+    Outcome.NONE: "none",
+    Outcome.BEST: "best",
+    Outcome.CHEAPEST_EQUIVALENT: "cheapest_equivalent",
+}
+
+
+def run_by_looks(seed: int, gap: float) -> tuple[Looked, Results, list[str]]:
+    """A made-up study to its end: the last look, its results, and the methods' names."""
+    names = ["a", "b", "c", "d"]
+    means = dict(zip(names, (2.0, 2.0 + gap, 2.0 + 2 * gap, 2.4), strict=True))
+    rng = np.random.default_rng(seed)
+    shifts = {name: mean + rng.normal(0.0, 0.015) for name, mean in means.items()}
+    runs = scores_of(
+        {**shifts, "zero_shot": 9.0},
+        seeds={**dict.fromkeys(names, 10), "zero_shot": 1},
+        rows=120,
+        spread=0.02,
+        by_row=0.15,
+        seed=seed,
+    )
+    have = dict.fromkeys(names, 3)
+    while True:
+        found = look_at(
+            {n: Scored(runs=runs[n][: have[n]], value=ratio, is_ratio=True, asked=have[n])
+             for n in names},
+            {"zero_shot": Scored(runs=runs["zero_shot"], value=ratio, is_ratio=True, asked=1)},
+            SEEDS,
+            higher_is_better=False,
+            margin=MARGIN,
+            alpha=0.05,
+        )  # fmt: skip
+        if not found.wanted:
+            break
+        have |= dict.fromkeys(found.wanted, found.next_seeds)
+    results = study_of(
+        {name: shifts[name] for name in names},
+        {"zero_shot": 9.0},
+        seeds=have,
+        level=level_of(SEEDS, 0.95),
+        runs={n: own[: have.get(n, 1)] for n, own in runs.items()},
+    )
+    protocol = {**results.study["protocol"], "seeds": {"at_least": 3, "at_most": 10}}
+    results = replace(results, study={**results.study, "protocol": protocol})
+    return found, replace(results, recommendation=recommend(results)), names
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.03, 0.06])
+def test_the_recommendation_is_the_last_looks(gap: float) -> None:
+    ends: set[Any] = set()
+    for seed in range(25):
+        look, results, names = run_by_looks(seed, gap)
+        found, standing = results.recommendation, look.standing
+        assert found.verdict == ANSWERS[standing.outcome], seed
+        assert found.method == (None if standing.method is None else names[standing.method])
+        assert {names[k] for k in standing.behind} <= {*found.behind}
+        known = last_look(results)
+        assert known is not None
+        assert known.num_seeds == look.num_seeds
+        assert known.alpha == pytest.approx(look.alpha)
+        ends.add(look.num_seeds)
+    assert len(ends) > 1
+
+
+def test_it_is_said_which_look_it_is() -> None:
+    for seed in range(25):
+        look, results, _ = run_by_looks(seed, 0.06)
+        if look.num_seeds == 5 and last_look(results).behind:  # type: ignore[union-attr]
+            assert "This is the look at 5 seeds, at its own level of 0.985; c and d were shown" in (
+                results.recommendation.why
+            )
+            return
+    raise AssertionError("no study ended at the second look")
+
+
+def test_a_given_number_of_seeds_has_no_looks() -> None:
+    results = study_of({"lora": 2.0, "head": 2.5})
+    assert last_look(results) is None
+    assert "look" not in results.recommendation.why
