@@ -94,7 +94,7 @@ def _parts(run: FinishedRun, options: ServeOptions) -> Iterator[tuple[str, Finis
 
 
 def _opened(folder: Path, options: ServeOptions) -> FinishedRun:
-    run = FinishedRun(folder, options.device)
+    run = FinishedRun(folder, options.device, trust_remote_code=options.trust_remote_code)
     if run.caution is not None:
         _LOG.warning("%s", run.caution)
     return _with_precision(run, options)
