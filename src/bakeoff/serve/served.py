@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bakeoff.base.model import Base
@@ -31,10 +31,12 @@ class Prompt:
 
     Attributes:
         ids: the tokens. choices: texts of the answers to choose from, as they follow the prompt.
+        is_chat: whether it is a conversation by the base's own chat template.
     """
 
     ids: list[int]
     example: Example | None = None
+    is_chat: bool = False
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -70,6 +72,18 @@ class Asking:
         spelt = [*named, *(() if task is None else task.stop_tokens)]
         self.task_stops = frozenset([end, *stop_ids(base, list(dict.fromkeys(spelt)))])
         self.template: ChatTemplate | None = base_template(base.tokenizer)
+        turn = () if self.template is None or not self.template.end else (self.template.end,)
+        self.chat_stops = frozenset([end, *stop_ids(base, turn), *_ends_of(base)])
+
+    def stops_of(self, prompt: Prompt, *, raw: bool) -> frozenset[int]:
+        """The tokens that end an answer.
+
+        Args:
+            prompt: what is answered. raw: whether it was taken as it is, without the task.
+        """
+        if prompt.is_chat:
+            return self.chat_stops
+        return self.raw_stops if raw else self.task_stops
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -167,7 +181,7 @@ class Asking:
         )
         with self._lock:
             [laid] = self._layout.prompts([example])
-        return self._checked(laid.ids.tolist(), example)
+        return replace(self._checked(laid.ids.tolist(), example), is_chat=True)
 
     def choices_of(self, prompt: str, choices: tuple[str, ...]) -> list[list[int]]:
         """Tokens of texts as they follow a prompt.
@@ -199,6 +213,13 @@ class Asking:
         if not ids:
             raise DataError("the prompt has no tokens; give a text")
         return Prompt(ids=[int(i) for i in ids], example=example)
+
+
+def _ends_of(base: Base) -> list[int]:
+    """The tokens that the base's makers end an answer with, by its generation configuration."""
+    config = base.source.model.generation_config
+    given = None if config is None else config.eos_token_id
+    return given if isinstance(given, list) else [given] if isinstance(given, int) else []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,7 +89,7 @@ async def compare_flow(
         else:
             default = defaults(model, raw=raw).max_new_tokens
             room = fitting_tokens(engine, model, prompt, body.max_tokens, default)
-            sampling = sampling_of(model, body, room, raw=raw)
+            sampling = sampling_of(model, prompt, body, room, raw=raw)
             compared.flow.add(model, prompt.ids, sampling, strips=not raw)
         compared.models.append(model)
         compared.prompts.append(prompt)
