@@ -102,9 +102,7 @@ def test_a_conversation_by_the_bases_template_ends_with_its_turn(tmp_path: Path)
         "{% for m in messages %}{{ m.role }}: {{ m.content }}<end_of_turn>\n{% endfor %}"
         "{% if add_generation_prompt %}assistant: {% endif %}"
     )
-    eos, turn = (
-        int(tokenizer.convert_tokens_to_ids(t)) for t in (tokenizer.eos_token, "<end_of_turn>")
-    )
+    eos, turn = tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<end_of_turn>")
     config = source.model.generation_config
     assert config is not None and isinstance(eos, int)
     config.eos_token_id = [eos, 7]
