@@ -116,3 +116,13 @@ def test_a_conversation_by_the_bases_template_ends_with_its_turn(tmp_path: Path)
     assert sampling_of(model, plain, settings, 4, raw=True).stop_ids == {eos}
     config.eos_token_id = None
     assert Asking(base, None, None).chat_stops == {eos, turn}
+
+
+def test_choices_of_requests_are_remembered_within_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bakeoff.serve.served._CHOICES", 2000)
+    asking = served([{"messages": []}], tmp_path).asking
+    for number in range(50):
+        assert all(asking.choices_of("A storm?", (f" yes {number}", f" no {number}")))
+    assert len(asking._choices._found) < 10

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bakeoff.base.model import Base
+from bakeoff.data.choice_tokens import ChoiceTokens
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import Layout
@@ -23,6 +24,8 @@ from bakeoff.tasks.conversation.chat_rendering import base_template
 from bakeoff.tasks.conversation.chat_templates import ChatTemplate
 
 _NO_LIMIT: Final = 1 << 40
+_CHOICES: Final = 1 << 22
+"""Characters of choices whose tokens are remembered: a study's labels, and what requests give."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +68,7 @@ class Asking:
         self._layout = Layout(
             self._encoder, lambda _: None, max_length=_NO_LIMIT, max_target_tokens=0
         )
+        self._choices = ChoiceTokens(self._encoder, most=_CHOICES)
         end = base.tokenizer.eos_token_id
         assert isinstance(end, int)
         self.raw_stops = frozenset([end])
@@ -190,7 +194,7 @@ class Asking:
             DataError: one has none.
         """
         with self._lock:
-            [found] = self._layout.choices([prompt], [choices])
+            [found] = self._choices.of([prompt], [choices])
         if any(not len(ids) for ids in found):
             raise DataError("a choice has no tokens, so it has no likelihood")
         return [ids.tolist() for ids in found]
