@@ -19,6 +19,7 @@ from bakeoff.engine.generation.stopping import stop_ids
 from bakeoff.errors import DataError
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.metrics.contract import Ask
+from bakeoff.serve.spelling import Spelling, Spelt
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.conversation.chat_rendering import base_template
 from bakeoff.tasks.conversation.chat_templates import ChatTemplate
@@ -63,6 +64,7 @@ class Asking:
         self.base = base
         self.generation = generation
         self.tokenizer = copy.deepcopy(base.tokenizer)
+        self._spelling = Spelling(self.tokenizer)
         self._lock = threading.Lock()
         self._encoder = TextEncoder(self.tokenizer, tokenizer_id="served")
         self._layout = Layout(
@@ -204,14 +206,10 @@ class Asking:
         with self._lock:
             return str(self.tokenizer.decode(list(ids)))
 
-    def token_text(self, token: int) -> str:
+    def spelt(self, token: int) -> Spelt:
         """One token by itself."""
-        return self.text_of([token])
-
-    def token_spelling(self, token: int) -> str:
-        """One token as the tokenizer spells it."""
         with self._lock:
-            return str(self.tokenizer.convert_ids_to_tokens(token))
+            return self._spelling.of(token)
 
     def _checked(self, ids: list[int], example: Example | None) -> Prompt:
         if not ids:
