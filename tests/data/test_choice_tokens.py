@@ -106,3 +106,24 @@ def test_prompts_without_choices_are_not_tokenised() -> None:
     encoder = Counted(tokenizer_of("byte_level"))
     assert ChoiceTokens(encoder).of(["a", "b"], [(), ()]) == [(), ()]
     assert encoder.num_texts == 0
+
+
+def test_what_is_remembered_has_a_bound() -> None:
+    encoder = Counted(train_tokenizer())
+    tokens = ChoiceTokens(encoder, most=2000)
+    labels = (" good", " bad")
+    expected = listed(tokens.of(["It was"], [labels]))
+    before = encoder.num_texts
+    assert listed(tokens.of(["It was"], [labels])) == expected
+    assert encoder.num_texts == before  # remembered
+    for number in range(50):
+        choices = (f" storm {number}", f" calm {number}")
+        assert listed(tokens.of(["It was"], [choices])) == listed(
+            ChoiceTokens(encoder).of(["It was"], [choices])
+        )
+    assert len(tokens._equal) <= len(tokens._found) <= 2000 // 300
+    assert listed(tokens.of(["It was"], [labels])) == expected
+    # More at once than may be kept are right, and kept no longer than they are asked for.
+    long = (" word" * 200, " other" * 200)
+    assert listed(tokens.of(["a"], [long])) == listed(ChoiceTokens(encoder).of(["a"], [long]))
+    assert not tokens._found and not tokens._equal

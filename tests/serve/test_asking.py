@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,3 +86,43 @@ def test_a_prompt_of_several_columns_is_an_object_or_refused(tmp_path: Path) -> 
     for text in ("[" * 100_000, "one", "[1]"):
         with pytest.raises(ApiError, match="give them as `row`"):
             text_prompt(model, text, raw=False)
+
+
+def test_a_conversation_by_the_bases_template_ends_with_its_turn(tmp_path: Path) -> None:
+    from bakeoff.base.model import Base
+    from bakeoff.base.weights.sources import load_source
+    from bakeoff.serve.http.asking import chat_prompt, sampling_of
+    from bakeoff.serve.http.bodies import Message, Settings
+    from bakeoff.serve.served import Asking
+
+    source = load_source("scratch:tiny-gpt-neo", root=tmp_path, cache_dir=tmp_path)
+    tokenizer = source.tokenizer
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}<end_of_turn>\n{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )
+    eos, turn = tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    config = source.model.generation_config
+    assert config is not None and isinstance(eos, int)
+    config.eos_token_id = [eos, 7]
+    base = Base(source, device=torch.device("cpu"), dtype=torch.float32)
+    model = replace(served([{"messages": []}], tmp_path), asking=Asking(base, None, None))
+    messages = [Message(role="user", content="A storm?")]
+    prompt, raw = chat_prompt(model, messages, raw=False)
+    settings = Settings()
+    assert sampling_of(model, prompt, settings, 4, raw=raw).stop_ids == {eos, turn, 7}
+    plain = model.asking.of_text("A storm?")
+    assert sampling_of(model, plain, settings, 4, raw=True).stop_ids == {eos}
+    config.eos_token_id = None
+    assert Asking(base, None, None).chat_stops == {eos, turn}
+
+
+def test_choices_of_requests_are_remembered_within_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bakeoff.serve.served._CHOICES", 2000)
+    asking = served([{"messages": []}], tmp_path).asking
+    for number in range(50):
+        assert all(asking.choices_of("A storm?", (f" yes {number}", f" no {number}")))
+    assert len(asking._choices._found) < 10

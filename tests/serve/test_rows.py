@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -196,3 +197,23 @@ def test_rows_whose_data_have_gone_or_changed_are_left_out(
         assert found["total"] == 4 and found["data"] == listed(server, "summarize")["data"]
     finally:
         hidden.rename(documents)
+
+
+def test_the_data_are_not_read_in_threads_that_other_requests_need(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a large corpus is read again, all that ask for its rows wait, and only those."""
+    from bakeoff.serve.picking import ROWS_THREAD, RowPicker
+
+    names: list[str] = []
+    plain = RowPicker._all
+
+    def noted(self: RowPicker) -> Any:
+        names.append(threading.current_thread().name)
+        return plain(self)
+
+    monkeypatch.setattr(RowPicker, "_all", noted)
+    listed(server, "complete")
+    place = {"study": "complete", "index": 0}
+    assert compared(server, models=["complete/lora"], test_row=place).status_code == 200
+    assert len(names) == 2 and all(name.startswith(ROWS_THREAD) for name in names)

@@ -81,6 +81,12 @@ def test_a_study_compares_precisions_of_the_base(
     assert content["base_quantization"] == "nf4" and content["format"] == "bfloat16"
     before, after = content["val_nll_before"], content["val_nll_after"]
     assert content["validation_rows"] > 0 and abs(before - after) <= 0.02 * before
+    # A conversion is measured over the base that the candidate was trained over.
+    as_lora = ("export", "out", "--candidate", adapter, "--to", "lora", "--rank", 1)
+    assert cli(*as_lora, "--out", "as_lora").code == 0
+    drift = json.loads((place / "as_lora" / "bakeoff_conversion.json").read_text())
+    assert drift["nll_before"] == pytest.approx(before, abs=1e-6)
+
     auto: Any = AutoModelForCausalLM
     merged = auto.from_pretrained(place / "merged", dtype="auto")
     assert {p.dtype for p in merged.parameters()} == {torch.bfloat16}

@@ -25,6 +25,7 @@ def predict(
     *,
     merged: bool = False,
     device: str = "auto",
+    trust_remote_code: bool = False,
 ) -> list[str]:
     """Answers rows with a candidate of a study, with the study's own settings.
 
@@ -35,6 +36,7 @@ def predict(
         candidate: its id; the best one of the recommended method without.
         merged: merges the adapter into the base's weights, which makes each token cheaper.
         device: ``auto``, ``cpu`` or ``cuda``.
+        trust_remote_code: whether the code beside the base may run, where the study says so.
 
     Returns:
         An answer for each row, in their order.
@@ -44,7 +46,7 @@ def predict(
         DataError: rows that lack a column or hold nothing that can be answered.
         StoreError, CheckpointError: the folder, or an adapter in it, is not whole.
     """
-    run, option = _finished(results, device), "candidate=ID"
+    run, option = _finished(results, device, trust_remote_code), "candidate=ID"
     names = run.named([candidate], option=option)
     run = run.of(names, option=option)
     inputs = _inputs(rows, run.task.input_keys)
@@ -76,13 +78,13 @@ def predictions(
     yield from inference.predict(run, kept, inputs, merged=merged)
 
 
-def _finished(results: Results | str | Path, device: str) -> FinishedRun:
+def _finished(results: Results | str | Path, device: str, trusts: bool) -> FinishedRun:
     if isinstance(results, Results):
-        return results.finished(device)
+        return results.finished(device, trust_remote_code=trusts)
     if isinstance(results, str | Path):
         from bakeoff.inference.finished import FinishedRun
 
-        return FinishedRun(Path(results), device)
+        return FinishedRun(Path(results), device, trust_remote_code=trusts)
     raise ConfigError(
         f"results is of the type {type(results).__name__}: give what bakeoff.run or bakeoff.load "
         "returned, or a run's folder"

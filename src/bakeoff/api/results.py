@@ -33,7 +33,7 @@ class Results:
         """See ``load``."""
         self.folder = folder
         self.record = record
-        self._runs: dict[str, FinishedRun] = {}
+        self._runs: dict[tuple[str, bool], FinishedRun] = {}
 
     @property
     def name(self) -> str:
@@ -249,13 +249,19 @@ class Results:
             f"{', '.join(self.figures) or 'none'}"
         )
 
-    def finished(self, device: str = "auto") -> FinishedRun:
-        """The run's base and candidates on a device, loaded once."""
+    def finished(self, device: str = "auto", *, trust_remote_code: bool = False) -> FinishedRun:
+        """The run's base and candidates on a device, loaded once.
+
+        Args:
+            device: ``auto``, ``cpu`` or ``cuda``.
+            trust_remote_code: whether the code beside the base may run, where the study says so.
+        """
         from bakeoff.inference.finished import FinishedRun
 
-        if device not in self._runs:
-            self._runs[device] = FinishedRun(self.folder, device)
-        return self._runs[device]
+        key = (device, trust_remote_code)
+        if key not in self._runs:
+            self._runs[key] = FinishedRun(self.folder, device, trust_remote_code=trust_remote_code)
+        return self._runs[key]
 
     def __repr__(self) -> str:
         from bakeoff.report.answer import verdict_words

@@ -36,14 +36,14 @@ def write_checkpoint(
     *,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Writes the base with some of its parameters replaced, and its tokenizer.
+    """Writes the base with some of its parameters replaced, its buffers and its tokenizer.
 
     Args:
         base: the base; its float32 original gives the parameters that are not replaced.
         weights: float32, by a parameter's full name in the base's model. Where the base ties its
             head to its embedding and the head alone is named, they are tied no more.
         folder: is made where it does not exist.
-        dtype: of the floating weights that are written; float32 without.
+        dtype: of the parameters that are written; float32 without. Buffers keep their own.
     """
     model = base.source.model
     head, embedding = f"{base.head_name}.weight", f"{base.embedding_name}.weight"
@@ -59,6 +59,8 @@ def write_checkpoint(
         written.pop(head, None)
     if dtype is not None:
         written = {name: tensor.to(dtype) for name, tensor in written.items()}
+    # Transformers reads zeros for those that a file lacks, which is another model.
+    written |= base.source_buffers()
     folder.mkdir(parents=True, exist_ok=True)
     write_tensors(written, folder / CHECKPOINT_WEIGHTS)
     config = model.config.to_dict()

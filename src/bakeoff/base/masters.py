@@ -78,11 +78,7 @@ class SourceParameters:
         if isinstance(layer, QuantizedLinear) and part == "weight":
             weight = layer.unpacked(torch.float32).cpu()
             return weight.t() if layer.was_transposed else weight
-        original = self._original()
-        if original is not None:
-            layer = original.get_submodule(module)
-        parameter = getattr(layer, part)
-        assert isinstance(parameter, Tensor)
+        parameter = self._as_loaded(name)
         if parameter.is_meta:  # of a base of shapes
             return parameter.detach().to(torch.float32)
         return whole(parameter).detach().to("cpu", torch.float32)
@@ -94,6 +90,29 @@ class SourceParameters:
         for name, _ in self.source.model.named_parameters():
             yield name, self.source_parameter(name)
         del kept
+
+    def source_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """What the model's files hold beside its parameters, by full name, on the CPU.
+
+        Such as the bias of a router of experts that is not trained. Each has its own format, which
+        no precision changes.
+        """
+        kept = self._original()  # as of ``source_parameters``
+        for place, module in self.source.model.named_modules():
+            for part, _ in module.named_buffers(recurse=False):
+                if part not in module._non_persistent_buffers_set:
+                    name = f"{place}.{part}".lstrip(".")
+                    yield name, self._as_loaded(name).detach().cpu()
+        del kept
+
+    def _as_loaded(self, name: str) -> Tensor:
+        """A parameter or buffer, by its full name."""
+        module, _, part = name.rpartition(".")
+        original = self._original()
+        layer = unsited(self.model.get_submodule(module))
+        found = getattr(layer if original is None else original.get_submodule(module), part)
+        assert isinstance(found, Tensor)
+        return found
 
     def _original(self) -> PreTrainedModel | None:
         """The model in float32 as loaded; None where what is held says as much."""

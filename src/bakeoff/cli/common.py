@@ -115,6 +115,13 @@ MethodsOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON.")]
+TrustOption = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Runs the code beside the base of a run whose study says trust_remote_code: true.",
+    ),
+]
 MaxMemory = Annotated[
     str | None,
     typer.Option(
@@ -165,11 +172,16 @@ def named_methods(given: str | None) -> list[str]:
     return names
 
 
-def finished_run(folder: Path, device: str = "cpu") -> FinishedRun:
-    """A run's folder read back; says on stderr where its results are not those that it wrote."""
+def finished_run(folder: Path, device: str = "cpu", *, trust: bool = False) -> FinishedRun:
+    """A run's folder read back; says on stderr where its results are not those that it wrote.
+
+    Args:
+        folder: the run's. device: ``auto``, ``cpu`` or ``cuda``.
+        trust: whether the code beside its base may run, where its study says so.
+    """
     from bakeoff.inference.finished import FinishedRun
 
-    run = FinishedRun(folder, device)
+    run = FinishedRun(folder, device, trust_remote_code=trust)
     if run.caution is not None:
         Console(stderr=True).print(escape(run.caution), soft_wrap=True, highlight=False)
     return run

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.cli.common import RunArgument, finished_run
+from bakeoff.cli.common import RunArgument, TrustOption, finished_run
 from bakeoff.errors import ConfigError
 
 
@@ -52,6 +52,7 @@ def export(
         str,
         typer.Option(help="For --to merged: float32, or bfloat16, of which the loss is measured."),
     ] = "float32",
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Writes a candidate's adapter, its merged model, or its training for other libraries.
 
@@ -70,7 +71,7 @@ def export(
         from bakeoff.inference.recipes.writing import export_recipe, recipe_of
 
         tool = recipe_of(recipe)
-        winner = export_recipe(finished_run(folder), candidate, tool, out)
+        winner = export_recipe(finished_run(folder, trust=trust_remote_code), candidate, tool, out)
         _say(f"{winner.id} ({tool.value}): {out}. {winner.why}")
         return
     import torch
@@ -82,7 +83,7 @@ def export(
     formats = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     if precision not in formats:
         raise ConfigError(f"--precision: {precision!r} is none of {' and '.join(formats)}")
-    run = finished_run(folder)
+    run = finished_run(folder, trust=trust_remote_code)
     notes: list[str] = []
     kept = export_candidate(
         run,

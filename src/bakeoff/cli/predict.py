@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bakeoff.cli.common import DeviceOption, RunArgument, finished_run
+from bakeoff.cli.common import DeviceOption, RunArgument, TrustOption, finished_run
 from bakeoff.cli.completing import any_files
 
 
@@ -46,12 +46,13 @@ def predict(
         ),
     ] = False,
     device: DeviceOption = "auto",
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Answers rows with candidates of a run: one line per row."""
     from bakeoff.api import predictions
     from bakeoff.inference.predict import as_line, read_input
 
-    run = finished_run(folder, device)
+    run = finished_run(folder, device, trust=trust_remote_code)
     ids = run.named([*candidates] if candidates else [None])
     run = run.of(ids)
     inputs = read_input(run, files or [], form, sys.stdin.buffer)

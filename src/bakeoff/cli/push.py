@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff.cli.common import finished_run
+from bakeoff.cli.common import TrustOption, finished_run
 from bakeoff.errors import ConfigError
 
 
@@ -46,6 +46,7 @@ def push(
             help="The hub id of an adapter's base, where that was a folder of this machine.",
         ),
     ] = None,
+    trust_remote_code: TrustOption = False,
 ) -> None:
     """Uploads an export to the Hugging Face hub; a run's folder is exported first.
 
@@ -80,7 +81,7 @@ def push(
                     f"--base {base}: a merged model is whole and needs no base; leave it out"
                 )
             export_candidate(
-                finished_run(folder),
+                finished_run(folder, trust=trust_remote_code),
                 candidate,
                 target,
                 made,

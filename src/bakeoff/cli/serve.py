@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bakeoff.cli.common import DeviceOption
+from bakeoff.cli.common import DeviceOption, TrustOption
 from bakeoff.cli.completing import folders
 from bakeoff.errors import ConfigError
 
@@ -54,6 +54,7 @@ def serve(
         str | None,
         typer.Option(help="auto, float32, bfloat16 or float16; by default the study's own."),
     ] = None,
+    trust_remote_code: TrustOption = False,
     log_prompts: Annotated[
         bool, typer.Option("--log-prompts", help="Writes prompts into the log.")
     ] = False,
@@ -88,5 +89,6 @@ def serve(
         max_tokens=max_tokens,
         device=device,
         precision=precision,
+        trust_remote_code=trust_remote_code,
         log_prompts=log_prompts,
     )

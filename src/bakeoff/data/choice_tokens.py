@@ -21,6 +21,8 @@ _CONTEXT: Final = 64
 _ANY_WORD: Final = "a"
 _SPACES: Final = (" ", "\n", "\t")
 _CHUNK: Final = 4096
+_OVERHEAD: Final = 100
+"""What a text takes in memory besides its characters, in characters."""
 
 Choices = tuple[str, ...]
 _Key = tuple[str, Choices]
@@ -31,10 +33,14 @@ class ChoiceTokens:
 
     Args:
         encoder: of the base's tokenizer.
+        most: characters of choices that are remembered, a hundred more counted for each; beyond,
+            all are forgotten. None is no bound: a study's choices are in memory anyway.
     """
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    def __init__(self, encoder: TextEncoder, *, most: int | None = None) -> None:
         self._encoder = encoder
+        self._most = most
+        self._size = 0
         self._found: dict[_Key, tuple[Ids, ...]] = {}
         self._equal: dict[tuple[Choices, tuple[bytes, ...]], tuple[Ids, ...]] = {}
 
@@ -58,11 +64,25 @@ class ChoiceTokens:
             context = self._context(prompt, are_apart=shared[id(given)])
             keys.append(seen.setdefault((context, id(given)), (context, given)))
         new = [key for key in dict.fromkeys(seen.values()) if key[1] and key not in self._found]
-        for chunk in _chunks(new):
-            self._tokenise(chunk)
-        # One look-up a key, not one a prompt: to hash a thousand labels takes long.
-        tokens = {id(key): self._found.get(key, ()) for key in seen.values()}
+        try:
+            for chunk in _chunks(new):
+                self._tokenise(chunk)
+            # One look-up a key, not one a prompt: to hash a thousand labels takes long.
+            tokens = {id(key): self._found.get(key, ()) for key in seen.values()}
+        finally:
+            self._count(new)
         return [tokens[id(key)] for key in keys]
+
+    def _count(self, new: Sequence[_Key]) -> None:
+        """Forgets everything where what was added is beyond the bound."""
+        if self._most is None:
+            return
+        for context, choices in new:
+            self._size += sum(len(text) + _OVERHEAD for text in (context, *choices))
+        if self._size > self._most:
+            self._found.clear()
+            self._equal.clear()
+            self._size = 0
 
     def _tokenise(self, keys: Sequence[_Key]) -> None:
         texts: list[str] = []

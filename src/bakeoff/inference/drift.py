@@ -57,13 +57,15 @@ class Validation:
 
     Args:
         run: whose rows they are.
+        base: the held base of the candidate that is converted, which may be another than the
+            study's own.
 
     Raises:
         BakeoffError: they cannot be read any more.
     """
 
-    def __init__(self, run: FinishedRun) -> None:
-        self._base = run.base
+    def __init__(self, run: FinishedRun, base: Base) -> None:
+        self._base = base
         study = run.study
         methods = {entry.name: entry.build(self._base) for entry in study.entries}
         data = prepare_data(study, self._base, methods)
@@ -118,9 +120,9 @@ def _holding(base: Base, weights: Mapping[str, torch.Tensor]) -> ExitStack:
     return stack
 
 
-def validation_of(run: FinishedRun) -> Validation | str:
-    """The rows, or why there are none any more."""
+def validation_of(run: FinishedRun, base: Base) -> Validation | str:
+    """The rows, or why there are none any more; arguments as of ``Validation``."""
     try:
-        return Validation(run)
+        return Validation(run, base)
     except (BakeoffError, OSError) as error:
         return f"the study's validation rows cannot be read ({error})"

@@ -245,7 +245,7 @@ def _merged(
         return lambda folder: write_checkpoint(base, weights, folder, dtype=MERGED_FORMAT)
     if precision == torch.float32:
         return lambda folder: write_checkpoint(base, weights, folder)
-    validation = validation_of(run)
+    validation = validation_of(run, base)
     content: dict[str, Any] = {"from": kept.id, "to": str(Target.MERGED), "dtype": str(precision)}
     if isinstance(validation, str):
         note(f"What {precision} loses is not measured: {validation}.")
@@ -277,7 +277,7 @@ def _as_lora(
     lost = f"Rank {made.rank} leaves out {100 * made.left_out:.3g} % of the update's norm"
     if made.parameters_left_out:
         lost += f", and {len(made.parameters_left_out)} parameters that no LoRA holds"
-    validation = validation_of(run)
+    validation = validation_of(run, kept.method.base)
     if isinstance(validation, str):
         note(f"{lost}. What that costs is not measured: {validation}.")
     else:

@@ -25,6 +25,7 @@ from bakeoff.runs.records import CandidateRecord, FileRecord, Results
 from bakeoff.study.loading import recorded
 from bakeoff.study.opening import choice_of, load_base
 from bakeoff.study.study import Study
+from bakeoff.study.without_code import TRUSTS, without_code
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.preparation.prepare import with_found
 
@@ -63,9 +64,12 @@ class Kept:
 class FinishedRun:
     """What a run has come to, complete or not; nothing in its folder is changed.
 
+    Its folder may be a stranger's: functions that its study names as metrics are not loaded.
+
     Args:
         path: the run's folder.
         device: ``auto``, ``cpu`` or ``cuda``.
+        trust_remote_code: whether the code beside its base may run, where its study says so.
 
     Raises:
         StoreError: if the folder is not a run's, or its results cannot be read.
@@ -74,9 +78,12 @@ class FinishedRun:
         caution: that its results are not those that the run wrote, in words; None where they are.
     """
 
-    def __init__(self, path: Path, device: str = "auto") -> None:
+    def __init__(
+        self, path: Path, device: str = "auto", *, trust_remote_code: bool = False
+    ) -> None:
         self.path = path
         self.device = device
+        self._trusts = trust_remote_code
         self._bases: dict[BaseChoice, Base] = {}
         self._cells: dict[str, FinishedRun] = {}
         study_file = path / STUDY_FILE
@@ -87,7 +94,11 @@ class FinishedRun:
                 f"{path}: holds no {STUDY_FILE} that can be read, so it is not a run's folder; "
                 "give the folder that `bakeoff run` made"
             ) from error
-        self.study: Study = recorded(mapping, folder=path)
+        self._asks_trust = bool(mapping.get(TRUSTS)) and not trust_remote_code
+        read = without_code(mapping)
+        if trust_remote_code and TRUSTS in mapping:
+            read[TRUSTS] = mapping[TRUSTS]
+        self.study: Study = recorded(read, folder=path)
         self.results: Results = read_results(path)
         fault = changed_file(path, [RESULTS_FILE])
         self.caution = None if fault is None else f"{fault}; the same `bakeoff run` makes it again"
@@ -98,6 +109,7 @@ class FinishedRun:
         """The study's base.
 
         Raises:
+            ConfigError: if code beside it would run that is not trusted.
             StoreError: if its weights are not those that the candidates were trained over.
         """
         return self.base_of(choice_of(self.study))
@@ -106,20 +118,31 @@ class FinishedRun:
         """Takes a held base that another run over the same one has loaded.
 
         Raises:
-            StoreError: as of ``base``.
+            ConfigError, StoreError: as of ``base``.
         """
+        self._check_trust()
         self._bases[choice] = self._checked(base)
 
     def base_of(self, choice: BaseChoice) -> Base:
         """One of the bases that the study holds, loaded once.
 
         Raises:
-            StoreError: as of ``base``.
+            ConfigError, StoreError: as of ``base``.
         """
         if choice not in self._bases:
+            self._check_trust()
             base = load_base(self.study, self.device, choice=choice)
             self._bases[choice] = self._checked(base)
         return self._bases[choice]
+
+    def _check_trust(self) -> None:
+        if self._asks_trust:  # without its code a base may be another model of the same weights
+            raise ConfigError(
+                f"{self.path}: the study's base {self.study.options.base} runs code that stands "
+                "beside it (trust_remote_code: true), which a run that is only read does only "
+                "where you say so; read that code, then give --trust-remote-code, or "
+                "trust_remote_code=True in Python"
+            )
 
     def _checked(self, base: Base) -> Base:
         inputs = read_json(self.path / INPUTS_FILE)
@@ -198,7 +221,7 @@ class FinishedRun:
         """One cell of a crossed study, as the run that it is."""
         if label not in self._cells:
             folder = cell_folder(self.path, self.results, label)
-            self._cells[label] = FinishedRun(folder, self.device)
+            self._cells[label] = FinishedRun(folder, self.device, trust_remote_code=self._trusts)
         return self._cells[label]
 
     def candidate(self, candidate_id: str | None = None, *, option: str = "--candidate") -> Kept:

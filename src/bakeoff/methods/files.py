@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +25,20 @@ OWN_WEIGHTS = "head.safetensors"
 OWN_CONFIG = "bakeoff_adapter.json"
 
 
-def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+def read_tensors(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], *, beside: Collection[str] = ()
+) -> dict[str, Tensor]:
     """Reads float32 tensors and holds them against the shapes that the method expects.
+
+    Args:
+        path: the file. shapes: by name.
+        beside: names of others that the file may hold; they are not read.
 
     Raises:
         CheckpointError: if the file is missing, torn, or holds other tensors.
     """
     found = _read(path)
-    surplus = sorted(set(found) - set(shapes))
+    surplus = sorted(set(found) - set(shapes) - set(beside))
     if surplus:
         raise CheckpointError(
             f"{path}: holds {len(surplus)} tensors that the study's method does not have, such as "

@@ -31,7 +31,7 @@ _OF_PEFT_ALONE: Final = (
 """Settings of LoRA that only PEFT's own code knows."""
 _PRINCIPAL: Final = ("pissa", "olora")
 """Starts that change the frozen weights as well, in a way that PEFT repeats when it loads."""
-_LOST: Final = ("corda", "loftq")
+_LOST: Final = ("corda", "loftq", "lora_ga")
 """Starts that change the frozen weights by what the files do not hold."""
 
 
@@ -92,7 +92,7 @@ def _kind_of(config: Mapping[str, Any], folder: Path, where: str) -> tuple[str, 
     if name not in peft_types():
         raise ConfigError(
             f"{where}: {folder / PEFT_CONFIG} is of the type {name}, which cannot be computed "
-            "here; merge the adapter into its base and give the folder as checkpoint"
+            "here; merge the adapter into its base and give the merged model instead"
         )
     known = {field.name for field in fields(options_of(name))} - {"peft_type"}
     given = {key: config[key] for key in known if config.get(key) is not None}
@@ -107,8 +107,7 @@ def _needs_peft(config: Mapping[str, Any], folder: Path, where: str) -> bool:
     if start.startswith(_LOST):
         raise ConfigError(
             f"{where}: {folder / PEFT_CONFIG} began with init_lora_weights {start}, which changed "
-            "the frozen weights by what these files do not hold; give the merged model as "
-            "checkpoint"
+            "the frozen weights by what these files do not hold; give the merged model instead"
         )
     is_plain = config.get("bias", "none") == "none" and not start.startswith(_PRINCIPAL)
     return not is_plain or any(config.get(key) for key in _OF_PEFT_ALONE)

@@ -51,7 +51,8 @@ class Full(Method):
         """Reads the checkpoint back."""
         stored = dict(self.base.source.model.named_parameters())
         shapes = {name: tuple(parameter.shape) for name, parameter in stored.items()}
-        found = read_tensors(folder / CHECKPOINT_WEIGHTS, shapes)
+        beside = [name for name, _ in self.base.source_buffers()]
+        found = read_tensors(folder / CHECKPOINT_WEIGHTS, shapes, beside=beside)
         return {name: found[name] for name in self.shapes}
 
     def merged_weights(self, tensors: Tensors) -> Tensors:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,8 @@ class PythonOptions:
         name: as in results; the key, or the function's name. title: for readers; the name.
         unit: ``× 100`` for shares in 0..1. higher_is_better: the direction.
         margin: a difference that does not matter, in the function's own unit.
+        load: whether the file is read; without, the metric has its name but scores nothing. So the
+            studies of runs are opened that are only read.
     """
 
     function: str
@@ -46,6 +48,7 @@ class PythonOptions:
     unit: str = ""
     higher_is_better: bool = True
     margin: float = 0.01
+    load: bool = True
 
     def __post_init__(self) -> None:
         file, _, name = self.function.rpartition(":")
@@ -74,6 +77,9 @@ class PythonMetric(MeanMetric):
         self.unit = options.unit
         self.higher_is_better = options.higher_is_better
         self.default_margin = options.margin
+        self._digest, self._function = "not read", cast(Function, _not_loaded)
+        if not options.load:
+            return
         source = _source(Path(file))
         self._digest = hashlib.sha256(source).hexdigest()[:12]
         self._function = _function(Path(file), name, self._digest)
@@ -180,6 +186,10 @@ def _function(file: Path, name: str, digest: str) -> Function:
         raise ConfigError(f"metrics.python.function: {str(file)!r} has no function {name!r}{hint}")
     found: Function = function
     return found
+
+
+def _not_loaded(text: str, references: Sequence[str], row: Mapping[str, object]) -> object:
+    raise ConfigError("its file was not loaded (load: false); score in a study that loads it")
 
 
 def make(name: str, labels: tuple[str, ...], options: Mapping[str, Any]) -> Metric:

@@ -94,7 +94,7 @@ def _parts(run: FinishedRun, options: ServeOptions) -> Iterator[tuple[str, Finis
 
 
 def _opened(folder: Path, options: ServeOptions) -> FinishedRun:
-    run = FinishedRun(folder, options.device)
+    run = FinishedRun(folder, options.device, trust_remote_code=options.trust_remote_code)
     if run.caution is not None:
         _LOG.warning("%s", run.caution)
     return _with_precision(run, options)
@@ -127,7 +127,9 @@ def _lane_of(
     options = run.study.options
     known = options.base in ("tiny", "smollm2-135m")
     root = None if known else str(run.study.root)
-    key = (options.base, options.revision, options.precision, choice, root)
+    # With the code beside it a base may be another model of the same weights.
+    trusts = options.trust_remote_code
+    key = (options.base, options.revision, options.precision, choice, root, trusts)
     if key not in shared:
         shared[key] = f"base{len(shared)}"
         catalogue.bases[shared[key]] = run.base_of(choice)

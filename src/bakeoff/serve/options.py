@@ -33,6 +33,7 @@ class ServeOptions:
         idle_seconds: that a connection may take to send a request, or to take in an answer.
         drain_seconds: that running answers have to finish when the server stops.
         prefill_tokens: of prompts that are read between two tokens of the others.
+        trust_remote_code: whether code beside a run's base may run, where its study says so.
         log_prompts: whether prompts are logged.
     """
 
@@ -56,6 +57,7 @@ class ServeOptions:
     idle_seconds: float = 30.0
     drain_seconds: float = 60.0
     prefill_tokens: int = 256
+    trust_remote_code: bool = False
     log_prompts: bool = False
 
     @property

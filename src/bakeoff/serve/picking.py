@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +21,7 @@ from bakeoff.tasks.preparation.rows_again import rows_again
 
 _LOG = logging.getLogger(__name__)
 
+ROWS_THREAD: Final = "bakeoff-rows"
 _MOST: Final = 50
 _LARGEST: Final = 64 << 20
 _WORDS: Final = 32
@@ -64,10 +67,11 @@ class PickedRow:
 
 
 class RowPicker:
-    """Rows of one run, read once.
+    """Rows of one run, read once, in a thread of its own.
 
     A run keeps its test rows as readers see them. What the task reads of them lies in the study's
-    data, which are read again and held against what the run has kept.
+    data, which are read again and held against what the run has kept. That may take minutes, in
+    which all who ask for rows wait: so it is not in the threads that all requests share.
 
     Args:
         run: whose rows they are.
@@ -78,6 +82,15 @@ class RowPicker:
         self._lock = threading.Lock()
         self._rows: dict[int, PickedRow] | None = None
         self._note: str | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=ROWS_THREAD)
+
+    async def searched(self, words: str) -> dict[str, Any]:
+        """``search`` in the picker's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.search, words)
+
+    async def picked(self, index: int) -> PickedRow | None:
+        """``row`` in the picker's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self.row, index)
 
     def search(self, words: str) -> dict[str, Any]:
         """Rows that hold all of the words, in input or reference, a page of them."""

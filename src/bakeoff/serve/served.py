@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from bakeoff.base.model import Base
+from bakeoff.data.choice_tokens import ChoiceTokens
 from bakeoff.data.encode import TextEncoder
 from bakeoff.data.examples import Example
 from bakeoff.data.layout import Layout
@@ -18,11 +19,14 @@ from bakeoff.engine.generation.stopping import stop_ids
 from bakeoff.errors import DataError
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.metrics.contract import Ask
+from bakeoff.serve.spelling import Spelling, Spelt
 from bakeoff.tasks.contract import Task
 from bakeoff.tasks.conversation.chat_rendering import base_template
 from bakeoff.tasks.conversation.chat_templates import ChatTemplate
 
 _NO_LIMIT: Final = 1 << 40
+_CHOICES: Final = 1 << 22
+"""Characters of choices whose tokens are remembered: a study's labels, and what requests give."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +35,12 @@ class Prompt:
 
     Attributes:
         ids: the tokens. choices: texts of the answers to choose from, as they follow the prompt.
+        is_chat: whether it is a conversation by the base's own chat template.
     """
 
     ids: list[int]
     example: Example | None = None
+    is_chat: bool = False
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -58,11 +64,13 @@ class Asking:
         self.base = base
         self.generation = generation
         self.tokenizer = copy.deepcopy(base.tokenizer)
+        self._spelling = Spelling(self.tokenizer)
         self._lock = threading.Lock()
         self._encoder = TextEncoder(self.tokenizer, tokenizer_id="served")
         self._layout = Layout(
             self._encoder, lambda _: None, max_length=_NO_LIMIT, max_target_tokens=0
         )
+        self._choices = ChoiceTokens(self._encoder, most=_CHOICES)
         end = base.tokenizer.eos_token_id
         assert isinstance(end, int)
         self.raw_stops = frozenset([end])
@@ -70,6 +78,18 @@ class Asking:
         spelt = [*named, *(() if task is None else task.stop_tokens)]
         self.task_stops = frozenset([end, *stop_ids(base, list(dict.fromkeys(spelt)))])
         self.template: ChatTemplate | None = base_template(base.tokenizer)
+        turn = () if self.template is None or not self.template.end else (self.template.end,)
+        self.chat_stops = frozenset([end, *stop_ids(base, turn), *_ends_of(base)])
+
+    def stops_of(self, prompt: Prompt, *, raw: bool) -> frozenset[int]:
+        """The tokens that end an answer.
+
+        Args:
+            prompt: what is answered. raw: whether it was taken as it is, without the task.
+        """
+        if prompt.is_chat:
+            return self.chat_stops
+        return self.raw_stops if raw else self.task_stops
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -167,7 +187,7 @@ class Asking:
         )
         with self._lock:
             [laid] = self._layout.prompts([example])
-        return self._checked(laid.ids.tolist(), example)
+        return replace(self._checked(laid.ids.tolist(), example), is_chat=True)
 
     def choices_of(self, prompt: str, choices: tuple[str, ...]) -> list[list[int]]:
         """Tokens of texts as they follow a prompt.
@@ -176,7 +196,7 @@ class Asking:
             DataError: one has none.
         """
         with self._lock:
-            [found] = self._layout.choices([prompt], [choices])
+            [found] = self._choices.of([prompt], [choices])
         if any(not len(ids) for ids in found):
             raise DataError("a choice has no tokens, so it has no likelihood")
         return [ids.tolist() for ids in found]
@@ -186,19 +206,22 @@ class Asking:
         with self._lock:
             return str(self.tokenizer.decode(list(ids)))
 
-    def token_text(self, token: int) -> str:
+    def spelt(self, token: int) -> Spelt:
         """One token by itself."""
-        return self.text_of([token])
-
-    def token_spelling(self, token: int) -> str:
-        """One token as the tokenizer spells it."""
         with self._lock:
-            return str(self.tokenizer.convert_ids_to_tokens(token))
+            return self._spelling.of(token)
 
     def _checked(self, ids: list[int], example: Example | None) -> Prompt:
         if not ids:
             raise DataError("the prompt has no tokens; give a text")
         return Prompt(ids=[int(i) for i in ids], example=example)
+
+
+def _ends_of(base: Base) -> list[int]:
+    """The tokens that the base's makers end an answer with, by its generation configuration."""
+    config = base.source.model.generation_config
+    given = None if config is None else config.eos_token_id
+    return given if isinstance(given, list) else [given] if isinstance(given, int) else []
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from bakeoff.search.rounds import first_specs
 from bakeoff.search.space import space_of
 from bakeoff.study.loading import recorded
 from bakeoff.study.study import Study
+from bakeoff.study.without_code import TRUSTS, without_code
 from bakeoff.tasks.contract import Task
 
 
@@ -25,11 +26,12 @@ def outline_of(mapping: Mapping[str, Any]) -> Outline:
             compared key by key, so that its unknown keys are shown as differences.
     """
     try:
-        study = recorded(mapping, folder=Path.cwd())
+        # A folder's former study is compared before anyone decides to go on with it.
+        study = recorded(without_code(mapping), folder=Path.cwd())
     except ConfigError:
         return Outline.plain(mapping)
     return Outline(
-        resolved=study.resolved,
+        resolved={**study.resolved, TRUSTS: mapping.get(TRUSTS, False)},
         settings=_settings(study),
         searched=tuple(_searched(study)),
         deciding=study.options.decision.metric or study.task.metrics_before_rows[0].name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -185,3 +186,21 @@ def test_what_does_not_work_on_a_base_says_why(
     with pytest.raises(ConfigError, match=words):
         build("peft", base_of("llama"), **options)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_adapter_loads_over_the_same_base_by_another_path(
+    base_of: Callable[[str], Base],
+    build: Callable[..., Method],
+    perturbed: Callable[[Method], dict[str, Tensor]],
+    tmp_path: Path,
+) -> None:
+    method = build("peft", base_of("llama"), peft_type="LOHA", r=2)
+    tensors = perturbed(method)
+    method.save(tensors, tmp_path)
+    file = tmp_path / "adapter_config.json"
+    given = json.loads(file.read_text(encoding="utf-8"))
+    assert given["base_model_name_or_path"]
+    given |= {"base_model_name_or_path": "/elsewhere", "task_type": None}
+    file.write_text(json.dumps(given), encoding="utf-8")
+    found = method.load(tmp_path)
+    assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())

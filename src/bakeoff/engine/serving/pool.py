@@ -126,7 +126,11 @@ class AdapterPool:
         return free >= num_bytes or self._evict(free=num_bytes - free)
 
     def _evict(self, free: int) -> bool:
-        """Lets idle adapters go, the least recently used first, until so many bytes are free."""
+        """Lets idle adapters go, the least recently used first, until so many bytes are free.
+
+        Returns:
+            Whether they are; none goes where all would not be enough.
+        """
         idle = sorted(
             (r.used, name) for name, r in self._residents.items() if not r.num_rows and r.num_bytes
         )
@@ -136,12 +140,13 @@ class AdapterPool:
                 break
             chosen.append(name)
             freed += self._residents[name].num_bytes
+        if freed < free:
+            return False  # all stay: they would be loaded again for nothing
         for name in chosen:
             close(self._residents.pop(name))
             self.num_evicted += 1
-        if chosen:
-            release_memory()
-        return freed >= free
+        release_memory()
+        return True
 
     def drop(self, name: str) -> None:
         """Forgets an idle adapter, so that its files are read again when it is next asked for."""

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from transformers import PreTrainedTokenizerBase
 
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
-_LOOK_BACK = 6
-"""Tokens before the new ones that a tokenizer is shown, by which it puts spaces."""
 
 
 class TextStream:
@@ -27,7 +25,10 @@ class TextStream:
         self._stop = [text for text in stop if text]
         self._strips = strips
         self._ids: list[int] = []
-        self._from = self._read = 0  # where the text that is shown again, and the new one, begin
+        # Where those begin that the tokenizer is shown once more, by which it puts spaces, and the
+        # new ones. Both are between whole characters: cut within one, the rest of its tokens are no
+        # character any more.
+        self._from = self._read = 0
         self._held = ""
         self._has_begun = False
         self.is_stopped = False
@@ -39,8 +40,11 @@ class TextStream:
         whole = self._decode(self._ids[self._from :])
         if whole.endswith(_BROKEN) and len(self._ids) - self._read < 8:
             return ""  # a character that its last token completes
-        self._held += whole[len(before) :]
-        self._from, self._read = max(self._read - _LOOK_BACK, 0), len(self._ids)
+        new = whole[len(before) :]
+        self._held += new
+        if new:  # else only special tokens came, and they show the tokenizer nothing
+            self._from = self._read
+        self._read = len(self._ids)
         return self._release(ends=False)
 
     def end(self) -> str:

@@ -39,7 +39,13 @@ from bakeoff.methods.specs.peft import (
 _FROZEN_SEED = 0
 """What PEFT draws and does not train is drawn from this seed wherever a copy is wrapped."""
 _PROBE_LENGTH = 4
-_FREE_SETTINGS = frozenset({"target_modules", "inference_mode", "peft_version", "revision"})
+_FREE_SETTINGS = frozenset(
+    {
+        *("target_modules", "inference_mode", "peft_version", "revision"),
+        # One base has many paths, and what an adapter computes does not depend on its task.
+        *("base_model_name_or_path", "task_type"),
+    }
+)
 
 
 class PeftMethod(Method):

@@ -16,6 +16,7 @@
   let running = null;
   let pair = null; // a blind comparison that waits for its vote
   let searches = 0;
+  let searching = new AbortController(), typing;
 
   const ask = async (path, body, signal) => {
     const headers = {};
@@ -72,10 +73,13 @@
 
   const find = async () => {
     const turn = ++searches;
+    searching.abort();
+    searching = new AbortController();
     const words = encodeURIComponent(at("search").value);
     let found;
     try {
-      found = await (await ask(`/rows?study=${encodeURIComponent(study())}&search=${words}`)).json();
+      const path = `/rows?study=${encodeURIComponent(study())}&search=${words}`;
+      found = await (await ask(path, undefined, searching.signal)).json();
     } catch { return; }
     if (turn !== searches) return; // a later search has been begun
     const count = found.total > found.data.length
@@ -369,7 +373,10 @@
     load();
   });
   at("stop").addEventListener("click", () => running && running.abort());
-  at("search").addEventListener("input", find);
+  at("search").addEventListener("input", () => { // one search for a word, not one for each letter
+    clearTimeout(typing);
+    typing = setTimeout(find, 200);
+  });
   at("models").addEventListener("change", () => { hint(); find(); tally(); });
   at("edit").addEventListener("click", () => write(JSON.stringify(row.row, null, 2), true));
   at("unpick").addEventListener("click", () => write("", false));

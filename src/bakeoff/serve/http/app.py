@@ -250,7 +250,7 @@ def _own(app: FastAPI, state: State) -> None:
         picker = state.pickers.get(study)
         if picker is None:
             return {"object": "list", "total": 0, "note": None, "data": []}
-        return await asyncio.to_thread(picker.search, search)
+        return await picker.searched(search)
 
     @app.get("/votes")
     async def votes(study: Annotated[str, Query(max_length=300)] = "") -> dict[str, Any]:

@@ -219,6 +219,7 @@ def defaults(model: Served, *, raw: bool) -> GenerationOptions:
 
 def sampling_of(
     model: Served,
+    prompt: Prompt,
     settings: Settings,
     max_tokens: int,
     *,
@@ -229,7 +230,7 @@ def sampling_of(
     """How one row is continued.
 
     Args:
-        raw: whether the prompt was taken as it is. copy: which of several answers it is.
+        prompt: the row's. raw: whether it was taken as it is. copy: which of several answers it is.
 
     Raises:
         ApiError: 400.
@@ -260,7 +261,7 @@ def sampling_of(
         no_repeat_ngram=own.no_repeat_ngram if ngram is None else ngram,
         logit_bias=_biases(model, settings.logit_bias or {}),
         seed=seed,
-        stop_ids=asking.raw_stops if raw else asking.task_stops,
+        stop_ids=asking.stops_of(prompt, raw=raw),
         stop=stop,
         logprobs=logprobs,
     )

@@ -86,7 +86,7 @@ async def score(engine: Engine, body: ScoreBody, request: Request) -> dict[str, 
             "text": text,
             "nll": nats,
             "num_tokens": len(ids),
-            "tokens": [model.asking.token_text(token) for token in ids],
+            "tokens": [model.asking.spelt(token).text for token in ids],
             "token_nlls": list(by_token),
         }
         for index, (text, nats, ids, by_token) in enumerate(

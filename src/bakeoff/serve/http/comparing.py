@@ -65,7 +65,7 @@ async def compare_flow(
     if len(body.models) > engine.options.max_rows:
         raise bad(f"more than the {engine.options.max_rows} rows of one request", "models")
     models = [model_of(engine, name) for name in body.models]
-    picked = await asyncio.to_thread(_picked, body.test_row, pickers)
+    picked = await _picked(body.test_row, pickers)
 
     def ready(model: Served) -> tuple[Prompt, bool, list[list[int]]]:
         prompt, raw = prompt_of(model)
@@ -89,7 +89,7 @@ async def compare_flow(
         else:
             default = defaults(model, raw=raw).max_new_tokens
             room = fitting_tokens(engine, model, prompt, body.max_tokens, default)
-            sampling = sampling_of(model, body, room, raw=raw)
+            sampling = sampling_of(model, prompt, body, room, raw=raw)
             compared.flow.add(model, prompt.ids, sampling, strips=not raw)
         compared.models.append(model)
         compared.prompts.append(prompt)
@@ -97,11 +97,11 @@ async def compare_flow(
     return compared
 
 
-def _picked(place: TestRow | None, pickers: Mapping[str, RowPicker]) -> PickedRow | None:
+async def _picked(place: TestRow | None, pickers: Mapping[str, RowPicker]) -> PickedRow | None:
     if place is None:
         return None
     picker = pickers.get(place.study)
-    found = None if picker is None else picker.row(place.index)
+    found = None if picker is None else await picker.picked(place.index)
     if found is None:
         raise bad("there is no such test row; /rows lists them", "test_row")
     return found

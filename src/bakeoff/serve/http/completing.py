@@ -154,7 +154,7 @@ def _rows(
         own = defaults(model, raw=raw).max_new_tokens
         room = fitting_tokens(engine, model, prompt, max_tokens, own)
         for copy in range(copies):
-            sampling = sampling_of(model, body, room, raw=raw, logprobs=logprobs, copy=copy)
+            sampling = sampling_of(model, prompt, body, room, raw=raw, logprobs=logprobs, copy=copy)
             flow.add(model, prompt.ids, sampling, strips=not raw)
     flow.start()
     return flow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import secrets
 import time
@@ -11,6 +12,7 @@ from typing import Any
 from bakeoff.engine.serving.sampling import Drawn
 from bakeoff.serve.http.flow import Answer
 from bakeoff.serve.served import Prompt, Served
+from bakeoff.serve.spelling import Spelt
 
 
 def new_id(kind: str) -> str:
@@ -34,7 +36,8 @@ def usage(prompts: Sequence[Prompt], num_written: int) -> dict[str, int]:
 
 
 class Places:
-    """Where in its text each token of an answer begins.
+    """Where in its text each token of an answer begins; those that make up a character together
+    begin where it does.
 
     Args:
         start: where the answer does. strips: whether white space at its beginning is left out.
@@ -43,11 +46,15 @@ class Places:
     def __init__(self, start: int, *, strips: bool) -> None:
         self._next = start
         self._strips = strips
+        self._has_begun = False
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def of(self, spelt: str) -> int:
+    def of(self, spelt: Spelt) -> int:
         """The place of the next token."""
         place = self._next
-        shown = spelt.lstrip() if self._strips else spelt
+        text = self._decoder.decode(spelt.adds if self._has_begun else spelt.begins)
+        self._has_begun = self._has_begun or bool(spelt.adds)
+        shown = text.lstrip() if self._strips else text
         self._strips = self._strips and not shown
         self._next += len(shown)
         return place
@@ -59,14 +66,22 @@ def text_logprobs(
     """``logprobs`` of ``/v1/completions``, for an answer's next tokens."""
     if wanted is None:
         return None
-    tokens = [model.asking.token_text(one.id) for one in drawn]
-    tops = [{model.asking.token_text(i): value for i, value in one.top} for one in drawn]
+    tokens = [model.asking.spelt(one.id) for one in drawn]
+    tops = [_alternatives(model, one) for one in drawn]
     return {
-        "tokens": tokens,
+        "tokens": [spelt.text for spelt in tokens],
         "token_logprobs": [one.logprob for one in drawn],
         "top_logprobs": tops if wanted else None,
         "text_offset": [places.of(spelt) for spelt in tokens],
     }
+
+
+def _alternatives(model: Served, drawn: Drawn) -> dict[str, float]:
+    """The likeliest tokens with their nats; of two that read alike, the likelier one's."""
+    found: dict[str, float] = {}
+    for token, nats in drawn.top:
+        found.setdefault(model.asking.spelt(token).text, nats)
+    return found
 
 
 def chat_logprobs(model: Served, drawn: Sequence[Drawn], wanted: int | None) -> Any:
@@ -75,8 +90,8 @@ def chat_logprobs(model: Served, drawn: Sequence[Drawn], wanted: int | None) -> 
         return None
 
     def entry(token: int, logprob: float | None) -> dict[str, Any]:
-        spelt = model.asking.token_text(token)
-        return {"token": spelt, "logprob": logprob, "bytes": list(spelt.encode("utf-8"))}
+        spelt = model.asking.spelt(token)
+        return {"token": spelt.text, "logprob": logprob, "bytes": list(spelt.content)}
 
     return {
         "content": [

@@ -1,0 +1,102 @@
+"""Adapters that PEFT itself wrote, behind ``--adapter``: what is not plain is not ignored."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+
+from bakeoff.base.model import Base
+from bakeoff.base.weights.sources import load_source
+from bakeoff.errors import ConfigError
+from bakeoff.methods.contract import ExecutionPath
+from bakeoff.serve.peft_folder import peft_method
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+LORA: dict[str, Any] = {"r": 2, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Base:
+    place = tmp_path_factory.mktemp("base")
+    source = load_source("scratch:tiny-gpt-neo", root=place, cache_dir=place)
+    return Base(source, device=torch.device("cpu"), dtype=torch.float32)
+
+
+def written(base: Base, folder: Path, config: peft.PeftConfig, **changes: Any) -> Path:
+    """An adapter's folder of PEFT's, of a base by another path; ``changes`` go into its JSON."""
+    model: Any = peft.get_peft_model(copy.deepcopy(base.source.model), config)
+    model.save_pretrained(str(folder))
+    file = folder / "adapter_config.json"
+    given = json.loads(file.read_text(encoding="utf-8"))
+    given |= {"base_model_name_or_path": "/elsewhere/the-base", **changes}
+    file.write_text(json.dumps(given), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"init_lora_weights": "pissa"},
+        {"init_lora_weights": "olora"},
+        {"bias": "all"},
+        {"modules_to_save": ["ln_1"]},
+    ],
+    ids=lambda more: "-".join(map(str, next(iter(more.items())))),
+)
+def test_a_lora_that_is_not_plain_is_computed_by_peft(
+    base: Base, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    folder = written(base, tmp_path, peft.LoraConfig(**LORA, **more))
+    method = peft_method("a", folder, base)
+    assert (method.kind, method.execution_path) == ("peft", ExecutionPath.OWN_BASE)
+    assert method.load(folder)
+
+
+def test_a_plain_one_is_ours(base: Base, tmp_path: Path) -> None:
+    folder = written(base, tmp_path, peft.LoraConfig(**LORA))
+    method = peft_method("a", folder, base)
+    assert method.kind == "lora" and method.load(folder)
+
+
+@pytest.mark.parametrize("start", ["corda", "loftq", "lora_ga"])
+def test_a_start_that_the_files_have_lost_is_refused(
+    base: Base, tmp_path: Path, start: str
+) -> None:
+    folder = written(base, tmp_path, peft.LoraConfig(**LORA), init_lora_weights=start)
+    with pytest.raises(ConfigError, match=rf"--adapter a: .*{start}, which changed the frozen"):
+        peft_method("a", folder, base)
+
+
+def test_an_activated_lora_is_refused(base: Base, tmp_path: Path) -> None:
+    folder = written(base, tmp_path, peft.LoraConfig(**LORA), alora_invocation_tokens=[5, 6])
+    with pytest.raises(ConfigError, match=r"--adapter a: .*does not work"):
+        peft_method("a", folder, base)
+
+
+def test_another_type_loads_over_the_same_base_by_another_path(base: Base, tmp_path: Path) -> None:
+    config = peft.LoHaConfig(
+        r=2,
+        target_modules=["q_proj", "v_proj"],
+        rank_dropout=0.1,
+        module_dropout=0.1,
+        init_weights=False,
+        task_type="SEQ_CLS",
+    )
+    folder = written(base, tmp_path, config)
+    method = peft_method("a", folder, base)
+    assert method.load(folder)
+
+
+def test_a_folder_of_something_else_is_refused(base: Base, tmp_path: Path) -> None:
+    folder = written(base, tmp_path, peft.LoraConfig(**LORA), peft_type="NEW")
+    with pytest.raises(ConfigError, match=r"--adapter a: .*of the type NEW"):
+        peft_method("a", folder, base)
+    (folder / "adapter_config.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"--adapter a: .*names no peft_type"):
+        peft_method("a", folder, base)
