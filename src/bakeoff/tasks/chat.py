@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 from bakeoff.data.cleaning import clean
@@ -11,6 +12,7 @@ from bakeoff.data.columns import Table
 from bakeoff.data.examples import Example, Span
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import OptionalColumn
+from bakeoff.data.sources import SplitKey, content_of
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import counted
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
@@ -19,6 +21,7 @@ from bakeoff.tasks.conversation.chatml import TOOLS_TEXT
 from bakeoff.tasks.conversation.conversations import (
     SYSTEM,
     Conversation,
+    as_read,
     calls_as_text,
     messages_of,
     text_as_message,
@@ -34,6 +37,8 @@ from bakeoff.tasks.texts import text_of
 _MESSAGES: Final = ("messages", "conversations")
 _FORMS: Final = ("messages", "tools")
 _ALPACA: Final = ("instruction", "input", "output")
+_OPTIONAL: Final = ("tools", "input")
+"""Keys of columns that hold nothing in some rows."""
 _ANSWER: Final = "messages[1]"
 """The key of the second column of messages."""
 
@@ -134,7 +139,7 @@ class Chat(Task):
     @property
     def _may_lack(self) -> frozenset[str]:
         """Columns that the study does not name may be in some files and not in others."""
-        return frozenset({"tools", "input"}) & self.from_rows
+        return frozenset(_OPTIONAL) & self.from_rows
 
     @property
     def column_keys(self) -> Mapping[str, str]:
@@ -161,7 +166,26 @@ class Chat(Task):
         """Messages of one column hold the answer beside what it answers."""
         keys = {k: c for k, c in self.column_keys.items() if k not in ("output", _ANSWER)}
         # Nothing else stands there in some rows, so that who asks need not give them.
-        return {k: OptionalColumn(c) if k in ("input", "tools") else c for k, c in keys.items()}
+        return {k: OptionalColumn(c) if k in _OPTIONAL else c for k, c in keys.items()}
+
+    @property
+    def split_key(self) -> SplitKey | None:
+        """See ``Task.split_key``; an answer beside what it answers has no say, nor has a column
+        that a row may lack."""
+        columns = self.column_keys
+        if "messages" in columns and _ANSWER not in columns:
+            return SplitKey(content=self._before_answer, rule="by what is before the last answer")
+        if any(key in columns for key in _OPTIONAL):
+            inputs = tuple(self.input_keys.values())
+            return SplitKey(content=partial(content_of, columns=inputs), rule="by what is there")
+        return None
+
+    def _before_answer(self, row: Row) -> str | None:
+        try:
+            talk = self._talk(row, cleaned=False)
+        except DataError:  # such a row is reported where it is laid out
+            return None
+        return as_read(calls_as_text(talk).messages[:-1])
 
     @property
     def may_read(self) -> tuple[str, ...]:
@@ -322,7 +346,7 @@ class Chat(Task):
         said = calls_as_text(talk).messages
         asked = shown.messages[:-1] if known else shown.messages
         prompt = template.rendered(asked, shown.tools, asks=True)
-        read = "\n".join(f"{m['role']}: {m['content']}" for m in (said[:-1] if known else said))
+        read = as_read(said[:-1] if known else said)
         if not known:
             return Example(
                 text=prompt.text,

@@ -158,6 +158,11 @@ def tools_of(value: object, column: str) -> tuple[dict[str, Any], ...]:
     return tuple(tools)
 
 
+def as_read(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Messages as one text, each after its role."""
+    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+
+
 def calls_as_text(conversation: Conversation) -> Conversation:
     """Calls of tools spelt in the assistant's content, for templates without a place for them."""
     messages = []
