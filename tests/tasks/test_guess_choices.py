@@ -131,6 +131,23 @@ def test_choices_may_be_numbers_where_they_are_called_choices() -> None:
     assert guess_task(Table.of(rows)).best.kind == "choose"
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_empty_cell_leaves_the_other_numbers_a_choice(first: int) -> None:
+    """pandas writes ``2.0`` for all of them then."""
+    rows: list[dict[str, Any]] = [
+        {
+            "question": f"{words(i, 'wind')}?",
+            "a": words(7 * i, "storm"),
+            "b": words(3 * i, "flood"),
+            "answer": f"{i % 2 + first}.0" if i != 5 else None,
+        }
+        for i in range(80)
+    ]
+    best = guess_task(Table.of(rows)).best
+    assert (best.kind, best.options["answer_is"]) == ("choose", ("index", "number")[first])
+    assert not any("may count from 0 or from 1" in note for note in best.notes)
+
+
 def test_columns_that_are_called_choices_go_before_others() -> None:
     rows = [
         {

@@ -20,7 +20,7 @@ from bakeoff.tasks.role_names import (
     first_called,
     is_called,
 )
-from bakeoff.tasks.texts import choices_in
+from bakeoff.tasks.texts import choices_in, whole_number
 
 _MOST_OF: Final = 0.95
 _LAST: Final = re.compile(r"(.*?)[\W_]*([a-h]|\d)")
@@ -75,8 +75,8 @@ def _guess(
     notes = []
     if others:
         notes.append(f"The answer could also be {quoted([c.name for c in others])}")
-    counted = {str(value).strip() for value in answer.present}
-    if rule in ("index", "number") and "0" not in counted and str(max(sizes)) not in counted:
+    counted = {whole_number(str(value).strip()) for value in answer.present}
+    if rule in ("index", "number") and 0 not in counted and max(sizes) not in counted:
         notes.append(
             "No answer is 0 and none is the last number, so they may count from 0 or from 1; "
             "look at task.answer_is"
