@@ -9,14 +9,20 @@ from typing import Any, Final, Literal
 
 from bakeoff.data.cleaning import clean
 from bakeoff.data.columns import Table
-from bakeoff.data.examples import Example, Span
+from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import OptionalColumn
 from bakeoff.data.sources import SplitKey, content_of
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import counted
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
-from bakeoff.tasks.conversation.chat_templates import ASSISTANT, CHATML_TEMPLATE, USER, ChatTemplate
+from bakeoff.tasks.conversation.chat_templates import (
+    ASSISTANT,
+    CHATML_TEMPLATE,
+    USER,
+    ChatTemplate,
+    is_learnt,
+)
 from bakeoff.tasks.conversation.chatml import TOOLS_TEXT
 from bakeoff.tasks.conversation.conversations import (
     SYSTEM,
@@ -247,7 +253,8 @@ class Chat(Task):
         if cut := sum(talk.num_left_out > 0 for talk in talks):
             found.append(
                 f"In {counted(cut, 'row', 'rows')} of train the last message is not the "
-                "assistant's; the conversation ends with the assistant's last one."
+                "assistant's, or has weight 0; the conversation ends with the assistant's last one "
+                "that is learnt."
             )
         template = self._template
         calls = sum(talk.has_calls for talk in talks)
@@ -313,8 +320,10 @@ class Chat(Task):
             messages += said
         if len(read) == 1:
             return up_to_last_answer(messages, *read)
-        if all(message["role"] != ASSISTANT for message in said):
-            raise DataError(f"the answer (column {read[1]!r}) has no message of the assistant")
+        if not any(map(is_learnt, said)):
+            raise DataError(
+                f"the answer (column {read[1]!r}) has no message of the assistant that is learnt"
+            )
         talk = up_to_last_answer(messages, *read)
         return replace(talk, num_answering=len(said) - talk.num_left_out)
 
@@ -358,8 +367,9 @@ class Chat(Task):
                 made_of=talk,
             )
         whole = template.rendered(shown.messages, shown.tools)
-        targets: tuple[Span, ...] = ((0, len(whole.text)),)
-        if self.options.train_on != "all":
+        if self.options.train_on == "all":
+            targets = template.all_but_passed(whole, shown.messages, shown.tools)
+        else:
             learnt = 1 if self.options.train_on == "last" else shown.num_answering
             # A long one may have lost the beginning of its answer as well.
             since = max(0, len(shown.messages) - learnt) if learnt else 0
