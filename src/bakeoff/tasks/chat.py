@@ -284,9 +284,7 @@ class Chat(Task):
         column = self.column_keys["messages"]
         value = row.get(column)
         is_alone = _ANSWER not in self.column_keys
-        if not is_alone or (isinstance(value, str) and value.lstrip()[:1] not in ("", "[", "{")):
-            value = text_as_message(value, USER)
-        messages = messages_of(value, column, self.options.cleaning)
+        messages = messages_of(text_as_message(value, USER), column, self.options.cleaning)
         asked = Conversation(messages=messages).before_answer if is_alone else messages
         if not any(message["role"] != SYSTEM for message in asked):
             raise DataError(f"the conversation (column {column!r}) has nothing to answer")

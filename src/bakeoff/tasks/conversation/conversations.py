@@ -120,13 +120,21 @@ def messages_of(
 
 
 def text_as_message(value: object, role: str) -> object:
-    """A text that holds no list of messages as one message, which says it; else the value."""
+    """A text that holds no list of messages as one message, which says it; else the value.
+
+    A list of other objects, such as records in JSON, is a text.
+    """
     if not isinstance(value, str) or is_blank(value):
         return value
     found = parsed_list(value)
-    if isinstance(found, list) and found and all(isinstance(one, Mapping) for one in found):
+    if isinstance(found, list) and found and all(map(_may_be_message, found)):
         return found
     return [{"role": role, "content": value}]
+
+
+def _may_be_message(value: object) -> bool:
+    """Whether it has the keys of OpenAI's messages, or of ShareGPT's."""
+    return isinstance(value, Mapping) and ("role" in value or {"from", "value"} <= set(value))
 
 
 def tools_of(value: object, column: str) -> tuple[dict[str, Any], ...]:
