@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from bakeoff.data.readers.opening import SAVE_AS_UTF_8, opened
-from bakeoff.data.readers.records import Columns, Record, missing_column, present
+from bakeoff.data.readers.records import (
+    Columns,
+    Record,
+    missing_column,
+    present,
+    repeated_column,
+)
 from bakeoff.errors import DataError
 
 # The csv module's limit is a C long, which has 32 bits on some platforms.
@@ -107,12 +113,8 @@ def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Recor
             place = f"{path}'s header (delimiter: {_NAMES[mark]})"
             if error := missing_column(place, columns, header):
                 raise error
-            for column in columns.values():
-                if header.count(column) > 1:
-                    raise DataError(
-                        f"task.source: {path}'s header has {column!r} {header.count(column)} "
-                        "times; a column may appear only once. Rename the others."
-                    )
+            if twice := repeated_column(f"{path}'s header", columns.values(), header):
+                raise twice
             places = {column: header.index(column) for column in present(columns, header)}
             for column in places:
                 if any("\udc80" <= char <= "\udcff" for char in column):
