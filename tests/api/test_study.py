@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,73 @@ def test_rows_that_are_no_source_are_refused(source: Any, words: str) -> None:
 def test_a_study_that_breaks_a_rule_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         study_of(ROWS, **changes)
+
+
+ASKED = [
+    {
+        "head": f"Page {i}",
+        "body": f"Text {i}",
+        "note": f"Short {i}",
+        "day": datetime.date(2026, 1, i),
+    }
+    for i in range(1, 7)
+]
+
+
+def test_rows_have_the_columns_of_every_layout() -> None:
+    study = study_of(
+        ASKED,
+        task={"kind": "complete", "source": ASKED, "target": "note"},
+        templates={"long": "{body}\n{note}", "both": "{head}\n{body}\n{note}"},
+    )
+    assert study.rows is not None
+    assert json.loads(study.rows.files["rows.jsonl"].splitlines()[0]) == {
+        "body": "Text 1",
+        "note": "Short 1",
+        "head": "Page 1",
+    }
+    with pytest.raises(DataError, match=r"\{heads\} is 'heads'.* has no such column; did you mean"):
+        study_of(
+            ASKED,
+            task={"kind": "complete", "source": ASKED, "target": "note"},
+            templates={"long": "{body}\n{note}", "both": "{heads}\n{body}\n{note}"},
+        )
+
+
+@pytest.mark.parametrize("form", [list, pd.DataFrame, datasets.Dataset.from_list])
+def test_rows_have_all_columns_where_a_metric_reads_them(form: Any, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("def score(text, references, row):\n    return row['head'] in text\n")
+    task = {"kind": "complete", "prompt": "body", "completion": "note"}
+    study = study_of(
+        ASKED, task={**task, "source": form(ASKED), "metrics": [f"python: {file}:score"]}
+    )
+    assert study.rows is not None
+    assert json.loads(study.rows.files["rows.jsonl"].splitlines()[1]) == {
+        "body": "Text 2",
+        "note": "Short 2",
+        "head": "Page 2",
+        "day": "2026-01-02",
+    }
+    without = study_of(ASKED, task={**task, "source": form(ASKED)})
+    assert without.rows is not None
+    assert json.loads(without.rows.files["rows.jsonl"].splitlines()[1]) == {
+        "body": "Text 2",
+        "note": "Short 2",
+    }
+
+
+def test_a_metric_beside_the_study_s_folder_reads_whole_rows(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def score(text, references, row):\n    return 1.0\n")
+    task = {"kind": "complete", "prompt": "body", "completion": "note", "source": ASKED}
+    mapping = {
+        "name": "pages",
+        "base": "tiny",
+        "task": {**task, "metrics": ["python: mine.py:score"]},
+        "methods": {"lora": {}},
+    }
+    study = bakeoff.Study.from_mapping(mapping, folder=tmp_path)
+    assert study.rows is not None and b"head" in study.rows.files["rows.jsonl"]
 
 
 def test_a_mapping_and_a_file_are_the_same_study(tmp_path: Path) -> None:

@@ -95,6 +95,57 @@ def test_a_study_elsewhere_finds_its_data(cli: Cli, reviews: Path) -> None:
     assert study_in(reviews.parent / "studies/one.yaml")["task"]["source"] == str(reviews)
 
 
+def split(file: Path, folder: Path, word: str) -> None:
+    """The rows of a file as a folder of splits, with another word."""
+    folder.mkdir(parents=True)
+    header, *rows = file.read_text(encoding="utf-8").replace("Kunde", word).splitlines()
+    for name, part in (("train", rows[:40]), ("test", rows[40:])):
+        (folder / f"{name}.csv").write_text("\n".join([header, *part]), encoding="utf-8")
+
+
+@pytest.mark.parametrize("is_another", [True, False], ids=["one of that name here", "none"])
+def test_a_study_beside_its_data_reads_those(cli: Cli, reviews: Path, is_another: bool) -> None:
+    beside = reviews.parent / "sub" / "reviews.csv"
+    beside.parent.mkdir()
+    beside.write_bytes(reviews.read_bytes())
+    if is_another:
+        reviews.rename(reviews.parent / beside.name)
+    assert cli("init", "sub/reviews.csv", "--base", BASE, "--out", "sub/study.yaml").code == 0
+    source = study_in(beside.parent / "study.yaml")["task"]["source"]
+    assert source == (str(beside) if is_another else beside.name)
+    study = bakeoff.Study.load(reviews.parent / "sub" / "study.yaml")
+    assert Path(str(study.at(reviews.parent).task.options.source)).resolve() == beside
+
+
+def test_a_pattern_beside_a_study_is_not_the_one_from_here(cli: Cli, reviews: Path) -> None:
+    beside = reviews.parent / "sub"
+    beside.mkdir()
+    (beside / "part.csv").write_bytes(reviews.read_bytes())
+    assert cli("init", "sub/*.csv", "--base", BASE, "--out", "sub/study.yaml").code == 0
+    assert study_in(beside / "study.yaml")["task"]["source"] == str(beside / "*.csv")
+
+
+@pytest.mark.parametrize("name", ["wire", "wire-0.3m"])
+def test_a_folder_called_like_a_word_of_the_study_stays_a_folder(
+    cli: Cli, reviews: Path, name: str
+) -> None:
+    split(reviews, reviews.parent / "sub" / name, "Gast")
+    assert cli("init", f"sub/{name}", "--base", BASE, "--out", "sub/study.yaml").code == 0
+    assert study_in(reviews.parent / "sub/study.yaml")["task"]["source"] == f"./{name}"
+    study = bakeoff.Study.load(reviews.parent / "sub" / "study.yaml")
+    found = Path(str(study.at(reviews.parent).task.options.source)).resolve()
+    assert found == reviews.parent / "sub" / name
+
+
+def test_a_study_inside_its_folder_of_data_is_not_about_the_folder_here(
+    cli: Cli, reviews: Path
+) -> None:
+    folder = reviews.parent / "sub"
+    split(reviews, folder, "Gast")
+    assert cli("init", "sub", "--base", BASE, "--out", "sub/study.yaml").code == 0
+    assert study_in(folder / "study.yaml")["task"]["source"] == str(folder)
+
+
 def test_the_kind_that_is_asked_for_is_taken(cli: Cli, reviews: Path) -> None:
     assert cli("init", reviews.name, "--base", BASE, "--kind", "text").code == 0
     task = study_in(reviews.parent / "study.yaml")["task"]

@@ -96,6 +96,33 @@ def test_the_header_alone_shows_the_delimiter(header: str, mark: str) -> None:
     assert delimiter_of(header) == mark
 
 
+@pytest.mark.parametrize(
+    ("content", "mark"),
+    [
+        ("Kommentar (gut, schlecht);Klasse\n" + "so;1\n" * 3 + "so, so;1\n", ";"),
+        ("Kommentar (gut, schlecht)\tKlasse\nso\t1\nso, so\t1\n", "\t"),
+        ('a (b; c),"d\ne"\n"1\n2",3\n4;5,6\n', ","),
+        ("a,b;c\n1,2;3\n", ","),  # both fit, and a comma goes before
+        ("a (b, c);d\n", ","),  # without rows as well
+        ("a (b, c);d\nso;1\nso, so;1\n" + 'x;"open', ";"),
+        ("a (b, c);d\n" + f"so;{'y' * 140_000}\n", ";"),
+        ("a,b;c\n1,2,3\n1;2;3\n", ","),
+    ],
+)
+def test_the_first_rows_decide_between_the_delimiters_of_a_header(content: str, mark: str) -> None:
+    lines = io.StringIO(content, newline="").readlines()
+    head = 2 if "d\ne" in content else 1
+    assert delimiter_of("".join(lines[:head]), lines[head:]) == mark
+
+
+def test_a_comma_in_a_name_does_not_tear_rows_divided_by_semicolons(tmp_path: Path) -> None:
+    rows = "".join(f"so{', so' * (i % 4 == 0)};b{i}\n" for i in range(600))
+    path = save(tmp_path / "a.csv", f"article;highlights (good, bad)\n{rows}")
+    assert column_names(path) == ["article", "highlights (good, bad)"]
+    found = list(read_records(path, {"text": "article"}))
+    assert len(found) == 600 and all(record.problem is None for record in found)
+
+
 def test_only_the_header_line_is_looked_at(tmp_path: Path) -> None:
     path = save(tmp_path / "a.csv", "article;highlights\na,1;b,2\n")
     assert read(path) == [row(1, "a,1", "b,2")]

@@ -175,6 +175,16 @@ def test_parquet(tmp_path: Path) -> None:
     assert read(tmp_path / "a.parquet") == [row(1, "a", "b"), row(2, None, "c")]
 
 
+def test_parquet_with_a_column_twice(tmp_path: Path) -> None:
+    names = ["article", "article", "highlights", "more", "more"]
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 5, names=names), tmp_path / "a.parquet")
+    error = message(tmp_path / "a.parquet")
+    assert "a.parquet has the column 'article' 2 times; a column may appear only once" in error
+    names[0] = "first"
+    pq.write_table(pa.Table.from_arrays([pa.array(["a"])] * 5, names=names), tmp_path / "b.parquet")
+    assert read(tmp_path / "b.parquet") == [row(1, "a", "a")], "others may be there twice"
+
+
 def test_parquet_with_decimals_as_databases_write_them(tmp_path: Path) -> None:
     kind = pa.decimal128(12, 2)
     found = [Decimal("1.00"), None, Decimal("-2.50")]

@@ -126,11 +126,15 @@ def test_room_for_an_answer_counts_as_rows_are_cut_by_it(place: Path) -> None:
 
 
 def test_a_long_talk_with_a_short_answer_is_no_bad_row(place: Path) -> None:
-    messages = [
-        {"role": "user", "content": "Say it once more. " * 6},
-        {"role": "assistant", "content": "It"},
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Say {i:02d} once more. " * 6},
+                {"role": "assistant", "content": str(i)},
+            ]
+        }
+        for i in range(40)
     ]
-    rows = [{"messages": [messages[0], {**messages[1], "content": str(i)}]} for i in range(40)]
     file = place / "talks.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     draft = draft_study(file, base=BASE)

@@ -117,6 +117,11 @@ BAD: dict[str, tuple[bytes, str, list[str]]] = {
         "x.jsonl",
         ["holds 0 usable rows", "row 1", "not an object but list"],
     ),
+    "more fields than the header in most rows": (
+        b"text,label\n" + b"a b, c,1\n" * 11 + b"a b c,1\n" * 10,
+        "x.csv",
+        ["11 of 21 rows do not have the columns of the header", "row 1, it has 3 fields", "quoted"],
+    ),
     "a header in Latin-1": (
         "Erklärung;Größe\n".encode("latin-1") + b"the text of it;large\n" * 20,
         "x.csv",
@@ -135,6 +140,12 @@ def test_bad_files_are_refused(tmp_path: Path, name: str) -> None:
         look_at(tmp_path / file, first=5)
     for part in (file, *parts):
         assert part in str(caught.value)
+
+
+def test_as_many_rows_of_the_header_s_columns_as_others_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    file.write_bytes(b"text,label\n" + b"a b, c,1\n" * 10 + b"a b c,1\n" * 10)
+    assert look_at(file, first=5).num_bad == 10
 
 
 def test_what_is_not_there_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from bakeoff.plugins import Plugins
 
 SHARES = {
     *("rouge1", "rouge2", "rougeL", "rougeLsum", "exact_match", "f1", "number", "number_strict"),
+    "strict_match",
     *("accuracy", "accuracy_norm", "macro_f1", "json_valid", "schema_valid"),
 }
 
@@ -60,7 +61,7 @@ def test_every_name_is_its_metrics_own(tmp_path: Path) -> None:
         name: metric_of(name, labels=["a", "b"], options=options.get(name)) for name in METRIC_NAMES
     }
     assert {name for name, metric in metrics.items() if metric.name != name} == {"python"}
-    assert len({metric.title for metric in metrics.values()}) == len(METRIC_NAMES) == 23
+    assert len({metric.title for metric in metrics.values()}) == len(METRIC_NAMES) == 24
     for metric in metrics.values():
         assert metric.title and metric.signature and metric.default_margin > 0
         if metric.name == "judge":

@@ -10,6 +10,7 @@ import pytest
 
 from bakeoff.metrics import metric_of
 from bakeoff.metrics.contract import ModelOutputs
+from bakeoff.metrics.squad import share_blurred
 from tests.metrics.examples import whole, with_references
 
 
@@ -54,6 +55,33 @@ def test_the_official_script_says_the_same() -> None:
     found = whole(metric_of("f1"), outputs, examples)
     assert found == pytest.approx(np.mean(f1), rel=0, abs=1e-12)
     assert 0 < np.mean(exact) < found < 1
+
+
+@pytest.mark.parametrize(
+    ("texts", "share"),
+    [
+        (["C", "C++", "C#", "Java"], 0.75),
+        (["-5", "5", "x -3", "+1"], 0.75),
+        (["1.5", "15", ".5", "2"], 0.5),
+        (["+", "*", "-"], 1.0),
+        (["U.S.", "US", "us", "it's", "its", "co-op", "coop", '"Oui!"', "oui"], 0.0),
+        (["the cat", "cat", "a cat."], 0.0),
+        (["1,000", "5-10", "10:30", "20 %", "5 $", "and/or"], 0.0),
+        ([], 0.0),
+    ],
+)
+def test_what_the_rules_drop_of_answers(texts: list[str], share: float) -> None:
+    assert share_blurred(texts) == share
+
+
+@pytest.mark.parametrize(
+    ("text", "reference"), [("C", "C++"), ("5", "-5"), ("15", "1.5"), ("Paris", "paris")]
+)
+def test_a_strict_match_is_of_all_characters(text: str, reference: str) -> None:
+    outputs = ModelOutputs(texts=[text, f" {reference}\n"])
+    examples = with_references([(reference,), ("none", reference)])
+    assert whole(metric_of("exact_match"), outputs, examples) == 1.0
+    assert metric_of("strict_match").statistics(outputs, examples).tolist() == [[0, 1], [1, 1]]
 
 
 def test_the_best_reference_counts() -> None:

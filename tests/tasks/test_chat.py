@@ -545,6 +545,38 @@ def test_a_row_without_its_answer_can_be_asked() -> None:
         task.prompt({"messages": LONG[:1]})
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[urgent] my order is late",
+        "{name} is not filled in",
+        '[{"id": 7, "state": "late"}]',
+        "[{}]",
+        "[]",
+        '{"id": 7}',
+        "['Brill', 'Esker']",
+    ],
+)
+def test_a_text_in_brackets_is_no_conversation(text: str) -> None:
+    task = with_found(task_of(kind="chat"), {"messages": "messages"})
+    assert task.prompt({"messages": text}).shown == f"user: {text}"
+    pair = task_of(kind="chat", messages=["ask", "answer"])
+    row = {"ask": "Which ones?", "answer": text}
+    assert pair.example(row).references == (text,)
+    assert pair.prompt({"ask": text}).shown == f"user: {text}"
+
+
+def test_a_list_of_messages_in_a_text_is_one_with_its_errors() -> None:
+    task = with_found(task_of(kind="chat"), {"messages": "messages"})
+    assert task.prompt({"messages": json.dumps(LONG[:2])}) == task.prompt({"messages": LONG[:2]})
+    shared = json.dumps(SHAREGPT[:1])
+    assert task.prompt({"messages": shared}).shown == "user: A storm?"
+    with pytest.raises(DataError, match="'robot', which is unknown"):
+        task.prompt({"messages": '[{"role": "robot", "content": "x"}]'})
+    with pytest.raises(DataError, match="is missing"):
+        task.prompt({"messages": None})
+
+
 def test_what_is_asked_and_scored() -> None:
     task = task_of(kind="chat")
     assert [metric.name for metric in task.metrics] == ["nll", "exact_match", "rougeL"]

@@ -169,6 +169,8 @@ def test_equal_answers_in_two_splits_are_no_overlap(write: Write, tokenizer: Any
     [
         ((0, 3, 1), "index", [0, 3, 1]),
         (("0", " 3", "1"), "index", [0, 3, 1]),
+        ((0.0, 3.0, 1.0), "index", [0, 3, 1]),
+        (("0.0", "3.", "1"), "index", [0, 3, 1]),  # as pandas writes them where one is missing
         (("A", "d", "B"), "letter", [0, 3, 1]),
         (("storm", "shares ", "coast"), "text", [0, 3, 1]),
     ],
@@ -188,6 +190,18 @@ def test_a_rule_of_the_study_is_not_looked_for(write: Write, tokenizer: Any) -> 
     assert data.splits["train"].gold.tolist() == [0, 3]
     assert data.found == {}
     assert not [warning for warning in data.warnings if "answer_is" in warning]
+
+
+def test_numbers_of_texts_and_labels_are_compared_as_they_are_written(
+    write: Write, tokenizer: Any
+) -> None:
+    texts = rows_of("2.0", "2", choices=["2", "2.0", "3"])
+    assert gold_of(write, tokenizer, texts, answer_is="text") == [1, 0]
+    choices = {"text": ["storm", "flood"], "label": ["1", "1.0"]}
+    rows = [{**row, "choices": choices} for row in rows_of("1.0", "1")]
+    assert gold_of(write, tokenizer, rows, answer_is="label") == [1, 0]
+    numbers = rows_of("1.0", "4.0")
+    assert gold_of(write, tokenizer, numbers, answer_is="number") == [0, 3]
 
 
 def test_letters_among_digits_are_refused(write: Write, tokenizer: Any) -> None:
@@ -252,6 +266,7 @@ def test_the_rule_of_training_holds_for_other_splits(write: Write, tokenizer: An
         ("sea", "is 'sea', which is not"),
         ("\u0661", "which is not an index"),  # a digit, but not one that counts here
         (1.5, "is '1.5', which is not an index"),
+        ("2.50", "is '2.50', which is not an index"),
         (None, "is missing"),
         ("", "is empty"),
         (True, "is not text but bool"),

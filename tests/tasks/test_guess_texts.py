@@ -104,3 +104,34 @@ def test_a_column_with_braces_in_its_name_is_read_alone_or_not_at_all(
     assert found is not None
     assert {key: found.options[key] for key in options} == options
     assert "template" not in found.options
+
+
+@pytest.mark.parametrize(
+    ("answers", "metrics"),
+    [
+        (["Delphi", "Cobol", "Ada", "Ruby"], ["exact_match", "f1"]),
+        (["C", "C++", "C#", "Ruby"], ["strict_match", "f1"]),
+        (["5", "-5", "3", "7"], ["number", "strict_match"]),
+        (["5", "6", "3", "7"], ["number", "exact_match"]),
+        (['{"a": -5}', '{"a": 5}', '{"a": 6}', '{"a": 7}'], ["json_valid", "strict_match"]),
+    ],
+)
+def test_answers_in_which_signs_count_are_compared_strictly(
+    answers: list[str], metrics: list[str]
+) -> None:
+    rows = [
+        {"prompt": f"The storm hit town {i} and went on", "completion": answers[i % 4]}
+        for i in range(40)
+    ]
+    found = guess_task(Table.of(rows), "complete").best
+    assert found.options["metrics"] == metrics
+
+
+def test_one_decimal_among_many_answers_leaves_the_rules_of_squad() -> None:
+    rows = [
+        {"prompt": f"The storm hit town {i} and went on", "completion": f"to number {i} again"}
+        for i in range(40)
+    ]
+    rows[7]["completion"] = "1.5 million of them"
+    found = guess_task(Table.of(rows), "complete").best
+    assert found.options["metrics"] == ["exact_match", "f1"]

@@ -336,13 +336,13 @@ CASES: dict[str, Case] = {
         {
             "template": "Sentence1: {sentence1}\n\nSentence2: {sentence2}\n\nScore: {score}",
             "target": "score",
-            "metrics": ["number", "exact_match"],
+            "metrics": ["number", "strict_match"],
         },
     ),
     "a number for a text": (
         lambda w, i: {"essay": w.text(40), "grade": i / 7},
         "complete",
-        {"prompt": "essay", "completion": "grade", "metrics": ["number", "exact_match"]},
+        {"prompt": "essay", "completion": "grade", "metrics": ["number", "strict_match"]},
     ),
     "an answer and one that was rejected": (
         lambda w, i: {"prompt": w.text(9), "rejected": w.text(9), "chosen": w.text(9)},

@@ -13,12 +13,13 @@ from bakeoff.api.starting import data_of, init
 from bakeoff.claims.contract import SIZES, BaseFacts, Size
 from bakeoff.claims.planning import ClaimData
 from bakeoff.data.given import GivenRows
-from bakeoff.data.sources import Source, is_whole, open_source
+from bakeoff.data.sources import Source, is_whole
 from bakeoff.data.wire import DESKS, WireExample, generate, generate_fact_sheets
 from bakeoff.errors import ConfigError
 from bakeoff.files import disk_errors, write_bytes
-from bakeoff.tasks.contract import Task, columns_of
+from bakeoff.tasks.contract import Task
 from bakeoff.tasks.preparation.examined import named_benchmark_caution
+from bakeoff.tasks.preparation.known import source_of
 
 _HELD_OUT: Final = ("court", "science")
 """Desks that training leaves out where a claim is about shifted data."""
@@ -88,7 +89,7 @@ def given_data(
         given.write(place / "data")
         given = given.source(place / "data")
     study = init(given, base=base).at(place)
-    source = open_source(study.task.options, columns_of(study.task), root=study.root)
+    source = source_of(study.task, study.root)
     if found is None:
         found = hash_of(source.fingerprint())
         _check_unchanged(place, data, known, found)

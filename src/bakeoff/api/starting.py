@@ -13,12 +13,13 @@ from bakeoff.api.study import Study
 from bakeoff.config import load_yaml
 from bakeoff.data.given import GivenRows, given_rows, is_reference
 from bakeoff.data.readers import OptionalColumn
-from bakeoff.data.sources import STDIN, renamed
+from bakeoff.data.sources import STDIN, is_there, renamed
 from bakeoff.data.sources.stdin import rows_of_stdin
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.first_contact.names import name_of
 from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE
+from bakeoff.study.locating import RESERVED
 
 if TYPE_CHECKING:
     from bakeoff.first_contact.drafting import Draft
@@ -211,12 +212,27 @@ def _resolved(source: Any) -> Any:
 
 
 def _source_from(folder: Path, source: str) -> str:
-    """A relative path where the data lie below the file's folder and are the same from here."""
+    """A path or pattern that names the same data from here and from a study's folder.
+
+    It is relative where the data lie below that folder and nothing else is called so from here,
+    since a study's source is looked for in the working directory first.
+    """
     path = Path(source).expanduser()
     here, there = path.absolute(), folder.absolute()
     if not path.is_absolute() and Path.cwd() == there:
-        return source if os.sep in source or here.suffix else f"./{source}"
-    return str(here.relative_to(there)) if here.is_relative_to(there) else str(here)
+        relative = source
+    elif here.is_relative_to(there):
+        relative = str(here.relative_to(there))
+        means_another = (
+            is_there(relative, Path.cwd()) and Path(relative).resolve() != here.resolve()
+        )
+        # Of dots alone no study looks in its own folder.
+        if means_another or not relative.strip("./"):
+            return str(here)
+    else:
+        return str(here)
+    is_bare = os.sep not in relative and (relative in RESERVED or not Path(relative).suffix)
+    return f"./{relative}" if is_bare else relative
 
 
 def _columns_of(data: Any) -> dict[str, str]:

@@ -15,7 +15,6 @@ from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.study import loading
 from bakeoff.study.study import Study as CheckedStudy
 from bakeoff.tasks.contract import columns_to_keep
-from bakeoff.tasks.registry import read_task
 
 _PLACEHOLDER = "rows"
 
@@ -138,16 +137,17 @@ class Study:
         return changed
 
     def _begin(self, mapping: dict[str, Any], *, folder: Path) -> None:
-        task = mapping.get("task")
+        task, source = mapping.get("task"), None
         if isinstance(task, Mapping) and "source" in task and not is_reference(task["source"]):
             source = task["source"]
             if source is None:
                 raise ConfigError("task.source is None: give rows, or name data")
             mapping["task"] = {**task, "source": _PLACEHOLDER}
-            self._rows = given_rows(source, columns_to_keep(read_task(mapping["task"])))
         self._loaded = loading.study_from_mapping(mapping, folder=folder)
         loading.check_judged_against(self._loaded)
-        if self._loaded.task.options.source == STDIN:
+        if source is not None:
+            self._rows = _rows_of(source, self._loaded)
+        elif self._loaded.task.options.source == STDIN:
             self._rows = rows_of_stdin()
 
     @property
@@ -189,6 +189,16 @@ class Study:
         kind = self._loaded.task.kind
         bases = found.base if found.bases is None else " and ".join(found.bases)
         return f"Study({found.name!r}: {kind} with {bases}; {', '.join(found.methods)})"
+
+
+def _rows_of(source: object, study: CheckedStudy) -> GivenRows:
+    """Rows in memory, with what the study reads of them in any of its cells."""
+    cells = () if study.crossing is None else study.crossing.cells
+    tasks = [cell.study.task for cell in cells] or [study.task]
+    columns: dict[str, str] = {}
+    for task in tasks:
+        columns |= columns_to_keep(task)
+    return given_rows(source, columns, whole=any(task.reads_whole_rows for task in tasks))
 
 
 def study_of(study: Study | Mapping[str, Any] | str | Path) -> Study:

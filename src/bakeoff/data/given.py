@@ -94,7 +94,7 @@ def _names_files(value: object) -> bool:
     return isinstance(value, str | Path)
 
 
-def given_rows(source: object, columns: Columns) -> GivenRows:
+def given_rows(source: object, columns: Columns, *, whole: bool = False) -> GivenRows:
     """Rows given in Python as files' contents; only the columns that the task reads are kept.
 
     Args:
@@ -102,6 +102,8 @@ def given_rows(source: object, columns: Columns) -> GivenRows:
             row's input; or a mapping (a ``datasets.DatasetDict``) from split to one of these,
             where rows of train are held out if there is none for validation; or given rows.
         columns: what the task reads of a row, by the option that names each.
+        whole: keeps every other column too, for metrics that are given whole rows; there, what
+            JSON has no form for becomes a text, as dates of files do.
 
     Raises:
         DataError: it is none of these, a split is missing, a column is missing everywhere, or a
@@ -110,15 +112,15 @@ def given_rows(source: object, columns: Columns) -> GivenRows:
     if isinstance(source, GivenRows):
         return source
     if isinstance(source, Mapping):
-        return GivenRows(files=_splits(source, columns))
-    content = _content(source, columns, "task.source")
+        return GivenRows(files=_splits(source, columns, whole))
+    content = _content(source, columns, "task.source", whole)
     return GivenRows(files={f"{WHOLE}.jsonl": content})
 
 
-def _splits(source: Mapping[Any, object], columns: Columns) -> dict[str, bytes]:
+def _splits(source: Mapping[Any, object], columns: Columns, whole: bool) -> dict[str, bytes]:
     if len(source) == 1:
         [(name, table)] = source.items()
-        return {f"{WHOLE}.jsonl": _content(table, columns, f"task.source[{name!r}]")}
+        return {f"{WHOLE}.jsonl": _content(table, columns, f"task.source[{name!r}]", whole)}
     files = {}
     for split in SPLITS:
         names = [name for name in source if str(name).lower() in ALIASES[split]]
@@ -132,19 +134,20 @@ def _splits(source: Mapping[Any, object], columns: Columns) -> dict[str, bytes]:
                 "to be held out, or all rows as one table, which is split by a hash of each row's "
                 "input."
             )
-        files[f"{split}.jsonl"] = _content(source[names[0]], columns, f"task.source[{names[0]!r}]")
+        place = f"task.source[{names[0]!r}]"
+        files[f"{split}.jsonl"] = _content(source[names[0]], columns, place, whole)
     return files
 
 
-def _content(table: object, columns: Columns, place: str) -> bytes:
+def _content(table: object, columns: Columns, place: str, whole: bool) -> bytes:
     found: set[str] = set()
     lines = []
-    for number, row in enumerate(table_rows(table, columns, place), start=1):
+    for number, row in enumerate(table_rows(table, columns, place, whole=whole), start=1):
         found.update(map(str, row))
-        kept = {
-            name: _plain(row[name], f"{place}, row {number}, column {name!r}")
-            for name in present(columns, row)
-        }
+        read = present(columns, row)
+        others = [name for name in row if name not in read] if whole else []
+        kept = {name: _plain(row[name], f"{place}, row {number}, column {name!r}") for name in read}
+        kept |= {str(name): _plain(row[name], place, or_text=True) for name in others}
         lines.append(json.dumps(kept) + "\n")
     if not lines:
         raise DataError(f"{place}: holds no rows; every split needs at least one")
@@ -153,12 +156,15 @@ def _content(table: object, columns: Columns, place: str) -> bytes:
     return "".join(lines).encode("ascii")
 
 
-def table_rows(table: Any, columns: Columns, place: str) -> Iterator[Mapping[Any, Any]]:
+def table_rows(
+    table: Any, columns: Columns, place: str, *, whole: bool = False
+) -> Iterator[Mapping[Any, Any]]:
     """The rows of one table as mappings; of a data frame only the columns that are asked for.
 
     Args:
         table: a DataFrame, a ``datasets.Dataset`` or an iterable of mappings.
         columns: by the option that names each. place: what holds the rows, for errors.
+        whole: gives all columns of a data frame.
 
     Raises:
         DataError: it is none of these, or lacks a column.
@@ -167,7 +173,7 @@ def table_rows(table: Any, columns: Columns, place: str) -> Iterator[Mapping[Any
         there = list(table.columns)
         if error := missing_column(place, columns, map(str, there)):
             raise error
-        names = present(columns, there)
+        names = list(dict.fromkeys(there)) if whole else present(columns, there)
         if twice := [name for name in names if there.count(name) > 1]:
             raise DataError(f"{place}: has two columns {twice[0]!r}; rename one of them")
         for values in table[names].itertuples(index=False, name=None):
@@ -175,7 +181,8 @@ def table_rows(table: Any, columns: Columns, place: str) -> Iterator[Mapping[Any
     elif _is_a(table, "datasets", "Dataset"):
         if error := missing_column(place, columns, table.column_names):
             raise error
-        yield from table.select_columns(present(columns, table.column_names))
+        names = table.column_names if whole else present(columns, table.column_names)
+        yield from table.select_columns(names)
     elif isinstance(table, Iterable) and not isinstance(table, str | bytes | Mapping):
         for number, row in enumerate(table, start=1):
             if not isinstance(row, Mapping):
@@ -194,20 +201,26 @@ def _is_a(value: object, module: str, name: str) -> bool:
     return kind is not None and isinstance(value, kind)
 
 
-def _plain(value: Any, place: str) -> Any:
-    """A value as JSON knows it; what is not a number, pandas' missing value too, becomes None."""
+def _plain(value: Any, place: str, *, or_text: bool = False) -> Any:
+    """A value as JSON knows it; what is not a number, pandas' missing value too, becomes None.
+
+    Args:
+        value: of a row. place: where it is, for errors. or_text: makes a text of any other.
+    """
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(item, place) for key, item in value.items()}
+        return {str(key): _plain(item, place, or_text=or_text) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, place) for item in value]
+        return [_plain(item, place, or_text=or_text) for item in value]
     if type(value).__name__ in ("NAType", "NaTType"):  # pandas' own, which is not imported for it
         return None
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays
-        return _plain(value.tolist(), place)
+        return _plain(value.tolist(), place, or_text=or_text)
+    if or_text:
+        return str(value)
     raise DataError(
         f"{place}: is of the type {type(value).__name__}, which rows cannot keep; make it a text, "
         "a number, a boolean, a list or a mapping of these"

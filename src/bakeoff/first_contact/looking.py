@@ -12,7 +12,7 @@ from typing import Final
 
 from bakeoff.data.columns import Column, Table, num_words
 from bakeoff.data.options import SplitShares, TaskOptions
-from bakeoff.data.readers import ENDINGS, SAVE_AS_UTF_8, OptionalColumn, Record
+from bakeoff.data.readers import ENDINGS, OTHER_WIDTH, SAVE_AS_UTF_8, OptionalColumn, Record
 from bakeoff.data.readers.fields import root_of
 from bakeoff.data.readers.plain_text import rows_of_text
 from bakeoff.data.sources import Source, is_there, is_whole, named_files, notes_of, open_source
@@ -27,6 +27,7 @@ Place = Path | SourceOption
 _ROWS_KEPT: Final = 2000
 _FEWEST_ROWS: Final = 10
 _UNREADABLE: Final = 0.01
+_TORN: Final = 0.5
 _WORDS_OF_TEXT: Final = 3
 _WORDS_OF_TITLE: Final = 2
 _SEED: Final = 0
@@ -240,6 +241,14 @@ def _check_rows(path: str, found: int, bad: list[_Bad]) -> None:
         raise DataError(
             f"{path}: {len(unreadable):,} of {total:,} rows are not UTF-8, the first one {row} "
             f"({problem}). {SAVE_AS_UTF_8}"
+        )
+    torn = [one for one in bad if OTHER_WIDTH in one[1]]
+    if len(torn) > _TORN * total:
+        row, problem = torn[0]
+        raise DataError(
+            f"{path}: {len(torn):,} of {total:,} rows do not have the columns of the header; of "
+            f"the first one, {row}, {problem}. The rows must be divided as the header is, and a "
+            "field that holds the delimiter must be quoted; save the table so"
         )
     if found < _FEWEST_ROWS:
         first = f"; {bad[0][0]}: {bad[0][1]}" if bad else ""

@@ -29,6 +29,7 @@ _BUILT_IN: Final = {
     "rougeLsum": "rouge_metrics",
     "exact_match": "squad",
     "f1": "squad",
+    "strict_match": "strict_match",
     "number": "number",
     "number_strict": "number",
     "accuracy": "choices",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from bakeoff.metrics.base import no_options
@@ -19,12 +19,33 @@ from bakeoff.metrics.text_scores import TextMetric
 
 _ARTICLES: Final = re.compile(r"\b(a|an|the)\b")
 _NO_PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
+_PROSE: Final = str.maketrans("", "", ".,;:!?-'\"()[]{}`")
+_OF_NUMBERS: Final = re.compile(r"(?<![\w)])[-+](?=\d)|\.\d")
+"""A sign or a decimal point."""
 _SIGNATURE: Final = "SQuAD 2.0's normalisation, the best of several references"
 
 
 def normalised(text: str) -> str:
     """A text as SQuAD compares it."""
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+
+
+def share_blurred(texts: Sequence[str]) -> float:
+    """The share of texts that ``normalised`` makes others of, so that a wrong answer may be equal.
+
+    Of numbers it drops signs and decimal points. Other symbols count where another one of the
+    texts differs in them alone, as ``C++`` and ``C``; full stops, quotes and hyphens never do.
+    """
+    plain = [" ".join(text.lower().translate(_PROSE).split()) for text in texts]
+    short = [normalised(text) for text in plain]
+    alike: dict[str, set[str]] = {}
+    for whole, rest in zip(plain, short, strict=True):
+        alike.setdefault(rest, set()).add(" ".join(_ARTICLES.sub(" ", whole).split()))
+    blurred = sum(
+        _OF_NUMBERS.search(text) is not None or len(alike[rest]) > 1
+        for text, rest in zip(texts, short, strict=True)
+    )
+    return blurred / max(1, len(texts))
 
 
 class ExactMatch(TextMetric):

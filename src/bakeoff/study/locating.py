@@ -16,8 +16,8 @@ from bakeoff.runs.folder import DATA_FOLDER
 from bakeoff.runs.growth import given_rows_in
 from bakeoff.study.crossing import BASES, located
 
-# These never mean a folder, whatever is beside the study.
-_RESERVED: Final = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY, WIRE, STDIN})
+RESERVED: Final = frozenset({TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY, WIRE, STDIN})
+"""Words that never mean a file or a folder, whatever is beside the study."""
 _NO_FILES: Final = ("auto", "none", "chatml")
 """What ``task.chat_template`` may name beside a file."""
 
@@ -26,7 +26,7 @@ def locate(merged: dict[str, Any], folder: Path) -> None:
     """Makes a relative source or base beside the study's file reachable from here."""
 
     def found(value: Any) -> Any:
-        if not isinstance(value, str) or value in _RESERVED or not value.strip("./"):
+        if not isinstance(value, str) or value in RESERVED or not value.strip("./"):
             return value
         if is_there(value, Path.cwd()):
             return value

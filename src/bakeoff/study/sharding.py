@@ -12,6 +12,7 @@ import torch
 
 from bakeoff.config import differing, load_yaml
 from bakeoff.errors import BakeoffError, ConfigError, StoreError
+from bakeoff.execution.apart.exchange import check_names
 from bakeoff.execution.apart.found import Library
 from bakeoff.execution.apart.parts import JoiningExecutor, PartExecutor, Share
 from bakeoff.execution.apart.taking import Taking
@@ -324,6 +325,7 @@ def _jobs_of(folders: Sequence[Path]) -> list[CohortJob]:
     for folder in folders:
         log = EventLog(folder, only_reads=True)
         for job in (*log.jobs("train"), *log.jobs("baseline")):
+            check_names(job, str(log.path))
             before, place = found.setdefault(job.cohort, (job, folder))
             if before == job:
                 continue

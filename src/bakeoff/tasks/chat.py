@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 from bakeoff.data.cleaning import clean
 from bakeoff.data.columns import Table
-from bakeoff.data.examples import Example, Span
+from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import OptionalColumn
+from bakeoff.data.sources import SplitKey, content_of
 from bakeoff.errors import ConfigError, DataError
 from bakeoff.formatting import counted
 from bakeoff.tasks.contract import ZERO_SHOT, Baseline, Row, Task
-from bakeoff.tasks.conversation.chat_templates import ASSISTANT, CHATML_TEMPLATE, USER, ChatTemplate
+from bakeoff.tasks.conversation.chat_templates import (
+    ASSISTANT,
+    CHATML_TEMPLATE,
+    USER,
+    ChatTemplate,
+    is_learnt,
+)
 from bakeoff.tasks.conversation.chatml import TOOLS_TEXT
 from bakeoff.tasks.conversation.conversations import (
     SYSTEM,
     Conversation,
+    as_read,
     calls_as_text,
     messages_of,
     text_as_message,
@@ -34,6 +43,8 @@ from bakeoff.tasks.texts import text_of
 _MESSAGES: Final = ("messages", "conversations")
 _FORMS: Final = ("messages", "tools")
 _ALPACA: Final = ("instruction", "input", "output")
+_OPTIONAL: Final = ("tools", "input")
+"""Keys of columns that hold nothing in some rows."""
 _ANSWER: Final = "messages[1]"
 """The key of the second column of messages."""
 
@@ -134,7 +145,7 @@ class Chat(Task):
     @property
     def _may_lack(self) -> frozenset[str]:
         """Columns that the study does not name may be in some files and not in others."""
-        return frozenset({"tools", "input"}) & self.from_rows
+        return frozenset(_OPTIONAL) & self.from_rows
 
     @property
     def column_keys(self) -> Mapping[str, str]:
@@ -161,7 +172,26 @@ class Chat(Task):
         """Messages of one column hold the answer beside what it answers."""
         keys = {k: c for k, c in self.column_keys.items() if k not in ("output", _ANSWER)}
         # Nothing else stands there in some rows, so that who asks need not give them.
-        return {k: OptionalColumn(c) if k in ("input", "tools") else c for k, c in keys.items()}
+        return {k: OptionalColumn(c) if k in _OPTIONAL else c for k, c in keys.items()}
+
+    @property
+    def split_key(self) -> SplitKey | None:
+        """See ``Task.split_key``; an answer beside what it answers has no say, nor has a column
+        that a row may lack."""
+        columns = self.column_keys
+        if "messages" in columns and _ANSWER not in columns:
+            return SplitKey(content=self._before_answer, rule="by what is before the last answer")
+        if any(key in columns for key in _OPTIONAL):
+            inputs = tuple(self.input_keys.values())
+            return SplitKey(content=partial(content_of, columns=inputs), rule="by what is there")
+        return None
+
+    def _before_answer(self, row: Row) -> str | None:
+        try:
+            talk = self._talk(row, cleaned=False)
+        except DataError:  # such a row is reported where it is laid out
+            return None
+        return as_read(calls_as_text(talk).messages[:-1])
 
     @property
     def may_read(self) -> tuple[str, ...]:
@@ -223,7 +253,8 @@ class Chat(Task):
         if cut := sum(talk.num_left_out > 0 for talk in talks):
             found.append(
                 f"In {counted(cut, 'row', 'rows')} of train the last message is not the "
-                "assistant's; the conversation ends with the assistant's last one."
+                "assistant's, or has weight 0; the conversation ends with the assistant's last one "
+                "that is learnt."
             )
         template = self._template
         calls = sum(talk.has_calls for talk in talks)
@@ -253,9 +284,7 @@ class Chat(Task):
         column = self.column_keys["messages"]
         value = row.get(column)
         is_alone = _ANSWER not in self.column_keys
-        if not is_alone or (isinstance(value, str) and value.lstrip()[:1] not in ("", "[", "{")):
-            value = text_as_message(value, USER)
-        messages = messages_of(value, column, self.options.cleaning)
+        messages = messages_of(text_as_message(value, USER), column, self.options.cleaning)
         asked = Conversation(messages=messages).before_answer if is_alone else messages
         if not any(message["role"] != SYSTEM for message in asked):
             raise DataError(f"the conversation (column {column!r}) has nothing to answer")
@@ -289,8 +318,10 @@ class Chat(Task):
             messages += said
         if len(read) == 1:
             return up_to_last_answer(messages, *read)
-        if all(message["role"] != ASSISTANT for message in said):
-            raise DataError(f"the answer (column {read[1]!r}) has no message of the assistant")
+        if not any(map(is_learnt, said)):
+            raise DataError(
+                f"the answer (column {read[1]!r}) has no message of the assistant that is learnt"
+            )
         talk = up_to_last_answer(messages, *read)
         return replace(talk, num_answering=len(said) - talk.num_left_out)
 
@@ -322,7 +353,7 @@ class Chat(Task):
         said = calls_as_text(talk).messages
         asked = shown.messages[:-1] if known else shown.messages
         prompt = template.rendered(asked, shown.tools, asks=True)
-        read = "\n".join(f"{m['role']}: {m['content']}" for m in (said[:-1] if known else said))
+        read = as_read(said[:-1] if known else said)
         if not known:
             return Example(
                 text=prompt.text,
@@ -334,8 +365,9 @@ class Chat(Task):
                 made_of=talk,
             )
         whole = template.rendered(shown.messages, shown.tools)
-        targets: tuple[Span, ...] = ((0, len(whole.text)),)
-        if self.options.train_on != "all":
+        if self.options.train_on == "all":
+            targets = template.all_but_passed(whole, shown.messages, shown.tools)
+        else:
             learnt = 1 if self.options.train_on == "last" else shown.num_answering
             # A long one may have lost the beginning of its answer as well.
             since = max(0, len(shown.messages) - learnt) if learnt else 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from bakeoff.data.examples import Example
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import OptionalColumn
-from bakeoff.data.sources import GROUP
+from bakeoff.data.sources import GROUP, SplitKey
 from bakeoff.data.taskdata import SplitData
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
 from bakeoff.metrics.registry import named_options, read_metrics
@@ -113,6 +113,15 @@ class Task(ABC):
     def input_keys(self) -> Mapping[str, str]:
         """The part of ``column_keys`` that a row without an answer has: all but the last."""
         return dict(list(self.column_keys.items())[:-1])
+
+    @property
+    def split_key(self) -> SplitKey | None:
+        """What decides a row's split where one table is split by a hash; None: the columns before
+        the last.
+
+        Rows that ask the same must have the same, so that none is learnt and tested.
+        """
+        return None
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from bakeoff.errors import DataError
 from bakeoff.formatting import join
+from bakeoff.tasks.texts import whole_number
 
 AnswerRule = Literal["index", "number", "letter", "label", "text"]
 RULES: Final[Mapping[AnswerRule, str]] = {
@@ -29,7 +30,6 @@ _FOUND: Final[tuple[AnswerRule, ...]] = ("index", "letter", "text")
 _OF_LABELS: Final = "label"
 
 _UNLIKELY: Final = 1e-3
-_DIGITS: Final = 9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +57,8 @@ class Answer:
             found = labels.index(value) if value in labels else -1
         elif rule == "letter":
             found = ord(value.upper()) - ord("A") if len(value) == 1 and value.isascii() else -1
-        elif value.isascii() and value.isdecimal() and len(value) <= _DIGITS:
-            found = int(value) - (rule == "number")
+        elif value.isascii() and (number := whole_number(value)) is not None:
+            found = number - (rule == "number")
         return found if 0 <= found < len(self.choices) else None
 
     def place_or_error(self, rule: AnswerRule | None, column: str) -> int:

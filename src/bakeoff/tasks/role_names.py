@@ -63,6 +63,11 @@ ANSWER: Final = _words(
     traduzione resposta saida traducao antwoord odpowiedz ответ перевод решение 答案 回答 输出
     译文 翻訳 답변 번역"""
 )
+CHOICE: Final = ANSWER | _words(
+    """choice choices option options opt op ending endings sol solutions alternative candidate
+    distractor auswahl wahl alternativa opcion opcao opzione scelta choix optie keuze opcja wybor
+    вариант выбор 选项 選択肢 선택지 보기"""
+)
 REFERENCES: Final = _words("references")
 SYSTEM: Final = _words("system")
 HISTORY: Final = _words("history")

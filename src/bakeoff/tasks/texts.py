@@ -119,8 +119,17 @@ def label_of(row: Mapping[str, object], column: str) -> tuple[str, int]:
     if isinstance(value, int):  # as booleans are
         return str(value).lower(), int(value)
     word = text_of(row, "label", column, ()).strip()
-    found = _COUNT.fullmatch(word)  # a CSV file's numbers are texts
-    return word, int(found[1]) if found else -1
+    number = whole_number(word)  # a CSV file's numbers are texts
+    return word, -1 if number is None else number
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a text spells, also as ``2.0``, as tables do once one is missing; else None.
+
+    Of up to nine digits, as nothing that is counted has more.
+    """
+    found = _COUNT.fullmatch(text)
+    return int(found[1]) if found else None
 
 
 def choice_text(

@@ -1,5 +1,6 @@
 """Rows out of one file, whatever its format; a module for each format, and a registry."""
 
+from bakeoff.data.readers.delimited import OTHER_WIDTH
 from bakeoff.data.readers.fields import with_fields
 from bakeoff.data.readers.opening import SAVE_AS_UTF_8
 from bakeoff.data.readers.records import (
@@ -23,6 +24,7 @@ from bakeoff.data.readers.registry import (
 
 __all__ = [
     "ENDINGS",
+    "OTHER_WIDTH",
     "PLAIN_TEXT",
     "SAVE_AS_UTF_8",
     "TABLE_ENDINGS",

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from bakeoff.data.readers.arrow_values import rows_of
-from bakeoff.data.readers.records import Columns, Record, missing_column, present
+from bakeoff.data.readers.records import (
+    Columns,
+    Record,
+    missing_column,
+    present,
+    repeated_column,
+)
 from bakeoff.errors import DataError
 
 _FILE: Final = b"ARROW1"
@@ -28,13 +34,8 @@ def read_arrow(path: Path, columns: Columns) -> Iterator[Record]:
             if error := missing_column(path, columns, reader.schema.names):
                 raise error
             names = present(columns, reader.schema.names)
-            for name in names:
-                if reader.schema.names.count(name) > 1:
-                    raise DataError(
-                        f"task.source: {path} has the column {name!r} "
-                        f"{reader.schema.names.count(name)} times; a column may appear only once. "
-                        "Rename the others."
-                    )
+            if twice := repeated_column(path, names, reader.schema.names):
+                raise twice
             yield from rows_of(_batches(reader), names)
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(

@@ -7,16 +7,23 @@ the first block.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from bakeoff.data.readers.opening import SAVE_AS_UTF_8, opened
-from bakeoff.data.readers.records import Columns, Record, missing_column, present
+from bakeoff.data.readers.records import (
+    Columns,
+    Record,
+    missing_column,
+    present,
+    repeated_column,
+)
 from bakeoff.errors import DataError
 
 # The csv module's limit is a C long, which has 32 bits on some platforms.
@@ -25,19 +32,56 @@ _TAB: Final = "\t"
 _DELIMITERS: Final = (",", ";", _TAB)
 _HEADER_LINES: Final = 64
 """Lines of a header whose quoted names hold line ends, at most."""
+_ROW_LINES: Final = 256
+"""Lines after the header that are held against it, where it holds several delimiters."""
 _TOLD: Final = re.compile(r'"?sep=([,;\t])"?\r?\n', re.IGNORECASE)
 """A first line that tells Excel the delimiter, which Excel does not show."""
 _NAMES: Final = {",": "comma", ";": "semicolon", _TAB: "tab"}
+OTHER_WIDTH: Final = "fields where the header has"
+"""What the problem of a row says that has more or fewer fields than the header."""
 
 
-def delimiter_of(header: str) -> str:
-    """What divides the columns of a header: a comma where one stands outside quotes, else a
-    semicolon, else a tab; a comma where there is one column.
+def delimiter_of(header: str, rows: Sequence[str] = ()) -> str:
+    """What divides the columns of a table: of the delimiters that stand outside quotes in its
+    header, the one by which most of the first rows have as many fields as the header.
 
-    A comma wins, whatever the counts are, so that no file changes its meaning by its other names.
+    A comma goes before a semicolon, and this before a tab, where they do equally well; a comma
+    where there is one column. A name such as ``comment (good, bad)`` holds one that divides
+    nothing.
+
+    Args:
+        header: its lines. rows: the lines after it, or the first ones of them.
     """
     outside = _outside_quotes(header)
-    return next((mark for mark in _DELIMITERS if mark in outside), ",")
+    found = [mark for mark in _DELIMITERS if mark in outside] or [","]
+    if len(found) == 1:
+        return found[0]
+    return max(found, key=lambda mark: _share_fitting(header, rows, mark))
+
+
+def _share_fitting(header: str, rows: Sequence[str], mark: str) -> float:
+    """The share of rows that have as many fields as the header, divided by a mark."""
+    with _long_fields():
+        width = len(next(csv.reader(io.StringIO(header, newline=""), delimiter=mark), []))
+        count = fitting = 0
+        try:
+            for fields in csv.reader(rows, delimiter=mark, strict=True):
+                if fields:
+                    count += 1
+                    fitting += len(fields) == width
+        except csv.Error:  # as where the last row that was looked at goes on
+            pass
+    return fitting / max(1, count)
+
+
+@contextlib.contextmanager
+def _long_fields() -> Iterator[None]:
+    """Lets fields be as long as they are."""
+    previous = csv.field_size_limit(_FIELD_LIMIT)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(previous)
 
 
 def read_csv(path: Path, columns: Columns) -> Iterator[Record]:
@@ -61,8 +105,7 @@ def tsv_names(path: Path) -> list[str]:
 
 
 def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Record]:
-    previous_limit = csv.field_size_limit(_FIELD_LIMIT)
-    with opened(path) as stream:
+    with _long_fields(), opened(path) as stream:
         lines, mark = _lines(stream, delimiter)
         reader = csv.reader(lines, delimiter=mark, strict=True)
         try:
@@ -70,12 +113,8 @@ def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Recor
             place = f"{path}'s header (delimiter: {_NAMES[mark]})"
             if error := missing_column(place, columns, header):
                 raise error
-            for column in columns.values():
-                if header.count(column) > 1:
-                    raise DataError(
-                        f"task.source: {path}'s header has {column!r} {header.count(column)} "
-                        "times; a column may appear only once. Rename the others."
-                    )
+            if twice := repeated_column(f"{path}'s header", columns.values(), header):
+                raise twice
             places = {column: header.index(column) for column in present(columns, header)}
             for column in places:
                 if any("\udc80" <= char <= "\udcff" for char in column):
@@ -89,7 +128,7 @@ def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Recor
                     continue
                 row += 1
                 if len(fields) != len(header):
-                    problem = f"it has {len(fields)} fields where the header has {len(header)}"
+                    problem = f"it has {len(fields)} {OTHER_WIDTH} {len(header)}"
                     yield Record(row, problem=problem)
                 else:
                     yield Record(row, {c: fields[place] for c, place in places.items()})
@@ -99,8 +138,6 @@ def _read(path: Path, columns: Columns, delimiter: str | None) -> Iterator[Recor
                 f"{_NAMES[mark]}s, quotes or line ends must be quoted, and a quote inside one "
                 'doubled ("").'
             ) from error
-        finally:
-            csv.field_size_limit(previous_limit)
 
 
 def _names(path: Path, delimiter: str | None) -> list[str]:
@@ -125,8 +162,11 @@ def _lines(stream: BinaryIO, delimiter: str | None) -> tuple[Iterator[str], str]
     if told := _TOLD.fullmatch(header):
         return itertools.chain(["\n"], text), told[1]  # errors count lines
     if _ends_in_quotes(header):
-        header = head[0]
-    return itertools.chain(head, text), delimiter_of(header)
+        header, rows = head[0], head[1:]
+    else:
+        rows = []
+    more = list(itertools.islice(text, _ROW_LINES))
+    return itertools.chain(head, more, text), delimiter_of(header, [*rows, *more])
 
 
 def _outside_quotes(header: str) -> str:

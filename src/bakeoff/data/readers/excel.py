@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bakeoff.data.readers.records import Columns, Record, missing_column, present
+from bakeoff.data.readers.records import (
+    Columns,
+    Record,
+    missing_column,
+    present,
+    repeated_column,
+)
 from bakeoff.errors import DataError
 
 _ERROR = "e"
@@ -31,12 +37,8 @@ def read_excel(path: Path, columns: Columns) -> Iterator[Record]:
         named = [name for name in names if name]
         if error := missing_column(f"{path}'s header", columns, named):
             raise error
-        for column in columns.values():
-            if named.count(column) > 1:
-                raise DataError(
-                    f"task.source: {path}'s header has {column!r} {named.count(column)} "
-                    "times; a column may appear only once. Rename the others."
-                )
+        if twice := repeated_column(f"{path}'s header", columns.values(), named):
+            raise twice
         places = {column: names.index(column) for column in present(columns, named)}
         for cells, row in rows:
             values: dict[str, object] = {}

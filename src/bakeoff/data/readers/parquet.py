@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Final
 
 from bakeoff.data.readers.arrow_values import rows_of
-from bakeoff.data.readers.records import Columns, Record, missing_column, present
+from bakeoff.data.readers.records import (
+    Columns,
+    Record,
+    missing_column,
+    present,
+    repeated_column,
+)
 from bakeoff.errors import DataError
 
 _ROWS: Final = 1024
@@ -23,6 +29,8 @@ def read_parquet(path: Path, columns: Columns) -> Iterator[Record]:
             if error := missing_column(path, columns, file.schema_arrow.names):
                 raise error
             names = present(columns, file.schema_arrow.names)
+            if twice := repeated_column(path, names, file.schema_arrow.names):
+                raise twice
             yield from rows_of(file.iter_batches(_ROWS, columns=names), names)
     except (pyarrow.ArrowException, UnicodeDecodeError) as error:
         raise DataError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bakeoff.config.messages import nearest_names
@@ -73,5 +73,22 @@ def missing_column(
                 f"task.{key} is {column!r}, but {place} has no such column"
                 f"{f'; did you mean {near}?' if near else '.'} It has: "
                 f"{', '.join(map(repr, names)) or 'none'}. Set task.{key} to one of these."
+            )
+    return None
+
+
+def repeated_column(
+    place: object, columns: Iterable[str], found: Sequence[str]
+) -> DataError | None:
+    """Returns the error for a column that is to be read and is there several times, if one is.
+
+    Args:
+        place: what has the columns. columns: that are read. found: all names that there are.
+    """
+    for column in columns:
+        if (times := found.count(column)) > 1:
+            return DataError(
+                f"task.source: {place} has the column {column!r} {times} times; a column may "
+                "appear only once. Rename the others."
             )
     return None

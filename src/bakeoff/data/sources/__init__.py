@@ -2,7 +2,7 @@
 
 from bakeoff.data.sources.contract import ALIASES, BY_HASH, GROUP, UNREAD, WIRE, Source
 from bakeoff.data.sources.finding import is_there, named_files, renamed
-from bakeoff.data.sources.hashing import split_by_hash
+from bakeoff.data.sources.hashing import SplitKey, content_of, split_by_hash
 from bakeoff.data.sources.opening import open_source, open_test_source
 from bakeoff.data.sources.paths import STDIN, in_natural_order
 from bakeoff.data.sources.tables import digests_of, is_whole, notes_of
@@ -17,6 +17,8 @@ __all__ = [
     "WIRE",
     "WIRE_EXAMPLES",
     "Source",
+    "SplitKey",
+    "content_of",
     "digests_of",
     "in_natural_order",
     "is_there",

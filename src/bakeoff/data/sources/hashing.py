@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 
 from bakeoff.data.cleaning import normalise
 from bakeoff.data.options import SplitShares
@@ -25,24 +27,46 @@ def split_by_hash(content: object, shares: SplitShares) -> Split:
     return "validation" if place < shares.test + shares.validation else "train"
 
 
+@dataclass(frozen=True, kw_only=True)
+class SplitKey:
+    """What of a row decides its split, where a task's columns alone do not say so.
+
+    Attributes:
+        content: of a row's values by column, what is hashed; None where the row has no input.
+        rule: what it goes by, for fingerprints: data that were divided otherwise are other data.
+    """
+
+    content: Callable[[Mapping[str, object]], object | None]
+    rule: str
+
+
 def divided(
-    records: Iterator[Record], columns: Columns, shares: SplitShares
+    records: Iterator[Record], columns: Columns, shares: SplitShares, key: SplitKey | None = None
 ) -> dict[Split, list[Record]]:
-    """Rows by split; rows of one group, or of one input, stay together."""
-    decisive = _decisive(columns)
+    """Rows by split; rows of one group, or of one input, stay together.
+
+    Args:
+        records: read once. columns: what is read of each row, what is learnt last. shares: held
+            out. key: what decides in place of the columns.
+    """
+    hashed = key.content if key is not None else partial(content_of, columns=_decisive(columns))
     by_split: dict[Split, list[Record]] = {split: [] for split in SPLITS}
     for record in records:
-        values = {column: record.values.get(column) for column in decisive}
-        given = [value for value in values.values() if value is not None]
-        lacking = [column for column, value in values.items() if value is None]
-        # A row without an input has no place of its own; train reports it like any bad row. What a
-        # row may lack is no such input.
-        if not given or not all(isinstance(column, OptionalColumn) for column in lacking):
-            by_split["train"].append(record)
-        else:
-            content = given[0] if len(given) == 1 else "\n".join(map(str, given))
-            by_split[split_by_hash(content, shares)].append(record)
+        content = hashed(record.values)
+        # A row without an input has no place of its own; train reports it like any bad row.
+        split = "train" if content is None else split_by_hash(content, shares)
+        by_split[split].append(record)
     return by_split
+
+
+def content_of(values: Mapping[str, object], columns: Iterable[str]) -> object | None:
+    """What columns hold together of a row; None where one is missing that no row may lack."""
+    found = {column: values.get(column) for column in columns}
+    given = [value for value in found.values() if value is not None]
+    lacking = [column for column, value in found.items() if value is None]
+    if not given or not all(isinstance(column, OptionalColumn) for column in lacking):
+        return None
+    return given[0] if len(given) == 1 else "\n".join(map(str, given))
 
 
 def _decisive(columns: Columns) -> list[str]:

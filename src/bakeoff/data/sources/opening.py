@@ -11,6 +11,7 @@ from bakeoff.data.sources.contract import WIRE, Source
 from bakeoff.data.sources.fileset import FileSet
 from bakeoff.data.sources.finding import Found, find_files
 from bakeoff.data.sources.folders import lacking
+from bakeoff.data.sources.hashing import SplitKey
 from bakeoff.data.sources.hub import HubPart, hub_parts, hub_test
 from bakeoff.data.sources.paths import resolve
 from bakeoff.data.sources.tables import SplitParts, TestPart, WholePart
@@ -18,7 +19,9 @@ from bakeoff.data.sources.wire_source import WireSource
 from bakeoff.types import Split
 
 
-def open_source(task: TaskOptions, columns: Columns, *, root: Path) -> Source:
+def open_source(
+    task: TaskOptions, columns: Columns, *, root: Path, key: SplitKey | None = None
+) -> Source:
     """Finds a task's data.
 
     Args:
@@ -26,6 +29,7 @@ def open_source(task: TaskOptions, columns: Columns, *, root: Path) -> Source:
         columns: what is read of each row, what is learnt last (groups aside). The others' contents
             decide its split.
         root: the folder that relative paths start from.
+        key: what decides a row's split instead, where the task says so.
 
     Raises:
         ConfigError: an option that the kind of source has no use for.
@@ -37,10 +41,10 @@ def open_source(task: TaskOptions, columns: Columns, *, root: Path) -> Source:
             return WireSource(task, columns)
         parts = hub_parts(task, columns, resolve(str(task.source), root))
         if isinstance(parts, HubPart):
-            return WholePart(parts, columns, task.split_by_hash)
-        return SplitParts(parts, columns, task.split_by_hash)
+            return WholePart(parts, columns, task.split_by_hash, key)
+        return SplitParts(parts, columns, task.split_by_hash, key)
     if found.whole:
-        return WholePart(FileSet(found.whole, columns), columns, task.split_by_hash)
+        return WholePart(FileSet(found.whole, columns), columns, task.split_by_hash, key)
     needed: tuple[Split, ...] = ("train", "test")
     missing = [split for split in needed if split not in found.splits]
     if missing and found.folder is not None:
@@ -49,6 +53,7 @@ def open_source(task: TaskOptions, columns: Columns, *, root: Path) -> Source:
         {split: FileSet(files, columns) for split, files in found.splits.items()},
         columns,
         task.split_by_hash,
+        key,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from bakeoff.data.options import SplitShares
 from bakeoff.data.readers import Columns, Record
 from bakeoff.data.sources.contract import BY_HASH, GROUP, UNREAD, Part, Source
-from bakeoff.data.sources.hashing import divided
+from bakeoff.data.sources.hashing import SplitKey, divided
 from bakeoff.types import SPLITS, Split
 
 
@@ -17,16 +17,22 @@ class SplitParts:
 
     Args:
         parts: of train and test, and of validation where there is one.
-        columns: what is read of each row. shares: held out by hash.
+        columns: what is read of each row. shares: held out by hash. key: of a row's split.
     """
 
-    def __init__(self, parts: Mapping[Split, Part], columns: Columns, shares: SplitShares) -> None:
+    def __init__(
+        self,
+        parts: Mapping[Split, Part],
+        columns: Columns,
+        shares: SplitShares,
+        key: SplitKey | None = None,
+    ) -> None:
         self._parts = parts
         self._train = None
         self._share = shares.validation
         self._by = "group" if GROUP in columns else "input"
         if "validation" not in parts:
-            self._train = WholePart(parts["train"], columns, replace(shares, test=0.0))
+            self._train = WholePart(parts["train"], columns, replace(shares, test=0.0), key)
 
     def place(self, split: Split) -> str:
         if self._train is not None and split != "test":
@@ -45,7 +51,9 @@ class SplitParts:
             if split in self._parts
             for part in self._parts[split].fingerprint()
         ]
-        return found if self._train is None else [*found, "validation out of train"]
+        if self._train is None:
+            return found
+        return [*found, "validation out of train", *self._train.rules()]
 
     def digests(self, split: Split) -> tuple[str, ...]:
         """The SHA-256 of each file of a split; none where it has no files of its own."""
@@ -90,15 +98,18 @@ class WholePart:
 
     Args:
         part: read once, when rows are first asked for. columns: what is read of each row.
-        shares: held out.
+        shares: held out. key: of a row's split.
     """
 
-    def __init__(self, part: Part, columns: Columns, shares: SplitShares) -> None:
+    def __init__(
+        self, part: Part, columns: Columns, shares: SplitShares, key: SplitKey | None = None
+    ) -> None:
         self._part = part
         # Columns that are kept for metrics alone must not move rows.
         self._columns = {k: v for k, v in columns.items() if not k.startswith(UNREAD)}
         self._has_others = len(self._columns) < len(columns)
         self._shares = shares
+        self._key = None if GROUP in columns else key
         self._by_split: dict[Split, list[Record]] | None = None
 
     def place(self, split: Split) -> str:
@@ -106,12 +117,16 @@ class WholePart:
 
     def records(self, split: Split) -> Iterator[Record]:
         if self._by_split is None:
-            self._by_split = divided(self._part.records(), self._columns, self._shares)
+            self._by_split = divided(self._part.records(), self._columns, self._shares, self._key)
         return iter(self._by_split[split])
 
     def fingerprint(self) -> list[str]:
-        # Such rows were once divided by all of their columns.
-        return [*self._part.fingerprint(), *(["by what is read"] if self._has_others else [])]
+        return [*self._part.fingerprint(), *self.rules()]
+
+    def rules(self) -> list[str]:
+        """What tells this division from those that such rows once had."""
+        by_read = ["by what is read"] if self._has_others else []  # once by all of their columns
+        return by_read if self._key is None else [*by_read, self._key.rule]
 
     def column_names(self) -> list[str]:
         return self._part.column_names()

@@ -6,14 +6,19 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Final
 
-from bakeoff.errors import CheckpointError
+from bakeoff.errors import CheckpointError, StoreError
 from bakeoff.files import sha256_of
 from bakeoff.runs.events import CohortJob, Narrowed
 from bakeoff.runs.reading import from_json, to_json
 from bakeoff.runs.records import CandidateRecord, FileRecord
+
+
+class ForeignPathError(StoreError):
+    """What someone else made names a path outside the folder that it belongs to."""
+
 
 Files = Mapping[str, FileRecord]
 OUTCOME_FILE: Final = "outcome.json"
@@ -72,13 +77,65 @@ def outcome_from(text: str, *, where: str) -> Outcome:
     """What ``as_text`` wrote of an outcome.
 
     Raises:
+        ForeignPathError: it names what lies outside a run's folder.
         StoreError: it is not one.
     """
     try:
         content: Any = json.loads(text)
     except (ValueError, RecursionError):
         content = None
-    return from_json(Outcome, content, where=where)
+    outcome = from_json(Outcome, content, where=where)
+    check_names(outcome.job, where)
+    for name in outcome.files:
+        if not _parts(name):
+            raise ForeignPathError(
+                f"{where}: names the file {name!r}, which is outside the folder of a run; nothing "
+                "of it is taken. Ask whoever made the shard for its own folder"
+            )
+    seats = set(outcome.job.candidates)
+    for record in outcome.records:
+        if record.id not in seats:
+            raise ForeignPathError(
+                f"{where}: has a record of {record.id!r}, which is no candidate of its job "
+                f"{outcome.job.cohort}; nothing of it is taken. Copy the shard's folder again"
+            )
+    return outcome
+
+
+def check_names(job: CohortJob, where: str) -> None:
+    """Holds a job of someone else to names that can name a file or a folder.
+
+    Raises:
+        ForeignPathError: one of them leads elsewhere.
+    """
+    for name in (job.cohort, job.split, *job.candidates, *job.baselines):
+        if len(_parts(name)) != 1:
+            raise ForeignPathError(
+                f"{where}: {name!r} is no name that a run's folder could hold; nothing of it is "
+                "taken. Copy the shard's folder again"
+            )
+
+
+def check_inside(root: Path, files: Files) -> None:
+    """Holds files to the folder that they are said to be below: a link may lead out of it.
+
+    Raises:
+        CheckpointError: one of them is elsewhere.
+    """
+    folder = root.resolve()
+    for name in files:
+        if not (root / name).resolve().is_relative_to(folder):
+            raise CheckpointError(
+                f"{root / name}: is a link that leads out of {root}; copy the files themselves "
+                "(cp -rL)"
+            )
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """The parts of a path below a folder; none of a path that leads elsewhere on any system."""
+    path = PureWindowsPath(name)  # which divides at / and at \\
+    leads_away = path.drive or path.root or ".." in path.parts or "\0" in name
+    return () if leads_away else path.parts
 
 
 def key_of(job: CohortJob) -> str:

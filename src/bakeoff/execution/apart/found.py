@@ -11,6 +11,7 @@ from typing import Final
 from bakeoff.errors import CheckpointError, StoreError
 from bakeoff.execution.apart.exchange import (
     OUTCOME_FILE,
+    ForeignPathError,
     Outcome,
     as_text,
     check_files,
@@ -92,10 +93,12 @@ class Library:
 def outcomes_in(folder: Path) -> Iterator[Outcome]:
     """Those that a shard left in its folder."""
     for file in sorted((folder / OUTCOMES).glob("*.json")):
-        found = _read(file)
-        if found is None:
-            raise StoreError(f"{file}: is torn; copy the shard's folder again")
-        yield found
+        try:
+            yield _outcome_in(file)
+        except ForeignPathError:
+            raise
+        except (OSError, UnicodeDecodeError, StoreError) as error:
+            raise StoreError(f"{file}: is torn; copy the shard's folder again") from error
 
 
 def _latest_starts(outcomes: Iterable[Outcome]) -> dict[tuple[str, str], int]:
@@ -130,6 +133,10 @@ def _without_used(outcome: Outcome, latest: Mapping[tuple[str, str], int], folde
 
 def _read(file: Path) -> Outcome | None:
     try:
-        return outcome_from(file.read_text(encoding="utf-8"), where=str(file))
+        return _outcome_in(file)
     except (OSError, UnicodeDecodeError, StoreError):
         return None
+
+
+def _outcome_in(file: Path) -> Outcome:
+    return outcome_from(file.read_text(encoding="utf-8"), where=str(file))

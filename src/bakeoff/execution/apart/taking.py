@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bakeoff.engine.candidate import Candidate
-from bakeoff.execution.apart.exchange import Outcome, Request, check_files
+from bakeoff.execution.apart.exchange import Outcome, Request, check_files, check_inside
 from bakeoff.execution.apart.news import News
 from bakeoff.execution.apart.places import copied
 from bakeoff.execution.archive import RECORD_FILE, Archive
@@ -132,8 +132,10 @@ class Taking:
             keep: leaves these where they are.
 
         Raises:
-            CheckpointError: the files are not whole; nothing is taken.
+            CheckpointError: the files are not whole, or not below ``root``; nothing is taken.
         """
+        if root.resolve() != self.run.resolve():
+            check_inside(root, outcome.files)
         check_files(root, outcome.files)
         self.view.on_job_over(outcome.job.cohort)
         with disk_errors(self.run):

@@ -31,6 +31,8 @@ CHATML: Final = "ChatML"
 
 USER: Final = "user"
 ASSISTANT: Final = "assistant"
+WEIGHT: Final = "weight"
+"""The key of an assistant's message that says whether it is learnt, as in OpenAI's files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +149,7 @@ class ChatTemplate:
         *,
         since: int = 0,
     ) -> tuple[Span, ...]:
-        """What of a rendering the assistant writes: each turn with the token that ends it.
+        """What of a rendering the assistant writes and is learnt: each turn with its end token.
 
         Args:
             whole: of all ``messages``, of which the last one is the assistant's.
@@ -160,7 +162,7 @@ class ChatTemplate:
             return self._marked_answers(whole, messages, tools, since)
         spans: list[Span] = []
         for place in range(since, len(messages)):
-            if messages[place]["role"] != ASSISTANT:
+            if not is_learnt(messages[place]):
                 continue
             head = self.plain(messages[:place], tools, asks=True) if place else ""
             self._check_beginning(head, whole.text, place)
@@ -174,6 +176,22 @@ class ChatTemplate:
             spans.append((len(head), stop))
         return tuple(spans)
 
+    def all_but_passed(
+        self, whole: Rendering, messages: Sequence[Message], tools: Sequence[Message] = ()
+    ) -> tuple[Span, ...]:
+        """A whole rendering without the assistant's turns that are not learnt.
+
+        Args, Raises: as of ``answers``.
+        """
+        if all(is_learnt(message) or message["role"] != ASSISTANT for message in messages):
+            return ((0, len(whole.text)),)
+        every = self.answers(whole, [_without_weight(message) for message in messages], tools)
+        learnt = set(self.answers(whole, messages, tools))
+        edges = [0, *(edge for span in every if span not in learnt for edge in span)]
+        edges.append(len(whole.text))
+        spans = zip(edges[::2], edges[1::2], strict=True)
+        return tuple((start, stop) for start, stop in spans if start < stop)
+
     def _marked_answers(
         self,
         whole: Rendering,
@@ -183,15 +201,33 @@ class ChatTemplate:
     ) -> tuple[Span, ...]:
         assert whole.generated is not None
         spans = tuple(span for span in whole.generated if span[0] < span[1])
-        if since:
-            _, earlier = self._run(messages[:since], tools, False)
-            spans = spans[sum(start < stop for start, stop in earlier) :]
+        passed = [
+            (
+                self._num_marked(messages[:place], tools),
+                self._num_marked(messages[: place + 1], tools),
+            )
+            for place in range(since, len(messages))
+            if messages[place]["role"] == ASSISTANT and not is_learnt(messages[place])
+        ]
+        first = self._num_marked(messages[:since], tools)
+        spans = tuple(
+            span
+            for index, span in enumerate(spans)
+            if index >= first and not any(start <= index < stop for start, stop in passed)
+        )
         if not spans:
             raise DataError(
                 f"{self.name} marks nothing of the conversation with {{% generation %}}, so there "
                 "is nothing to learn; set task.chat_template to another template, such as chatml"
             )
         return spans
+
+    def _num_marked(self, messages: Sequence[Message], tools: Sequence[Message]) -> int:
+        """How many spans of the first messages are marked as the assistant's."""
+        if not messages:
+            return 0
+        _, spans = self._run(messages, tools, False)
+        return sum(start < stop for start, stop in spans)
 
     def _end_of(self, turn: str, start: int) -> int:
         """Where the last turn of a text ends; white space after its end token is the template's."""
@@ -221,7 +257,7 @@ class ChatTemplate:
         try:
             with limited(self.name):
                 texts, indices = render(
-                    conversations=[list(messages)],
+                    conversations=[[_without_weight(message) for message in messages]],
                     tools=list(tools) or None,
                     chat_template=self.text,
                     return_assistant_tokens_mask=self.has_tags,
@@ -251,6 +287,16 @@ class ChatTemplate:
 
 CHATML_TEMPLATE: Final = ChatTemplate(name=CHATML, text=chatml_text(), end=IM_END, starts=True)
 """Of a tokenizer that has ChatML's tokens."""
+
+
+def is_learnt(message: Message) -> bool:
+    """Whether it is the assistant's, and not one that OpenAI's weight 0 keeps from being learnt."""
+    return message["role"] == ASSISTANT and message.get(WEIGHT) != 0
+
+
+def _without_weight(message: Message) -> Message:
+    """What a template may read: a weight is about training alone."""
+    return {key: value for key, value in message.items() if key != WEIGHT}
 
 
 def _in_order(text: str, contents: Sequence[str]) -> tuple[Span, ...]:

@@ -14,7 +14,7 @@ from bakeoff.data.columns import parsed_list
 from bakeoff.data.options import CleaningStep
 from bakeoff.errors import DataError
 from bakeoff.formatting import join
-from bakeoff.tasks.conversation.chat_templates import ASSISTANT, USER
+from bakeoff.tasks.conversation.chat_templates import ASSISTANT, USER, WEIGHT, is_learnt
 
 SYSTEM: Final = "system"
 TOOL: Final = "tool"
@@ -45,7 +45,7 @@ class Conversation:
     Attributes:
         messages: as templates read them: ``role``, ``content`` (None where there are only calls),
             ``tool_calls``. tools: what may be called, each ``{type: function, function: …}``.
-        num_left_out: messages after the assistant's last one.
+        num_left_out: messages after the assistant's last one that is learnt.
         num_answering: how many of the last messages are the answer, and learnt, where these came
             apart from the others; 0 where all came together.
     """
@@ -120,13 +120,21 @@ def messages_of(
 
 
 def text_as_message(value: object, role: str) -> object:
-    """A text that holds no list of messages as one message, which says it; else the value."""
+    """A text that holds no list of messages as one message, which says it; else the value.
+
+    A list of other objects, such as records in JSON, is a text.
+    """
     if not isinstance(value, str) or is_blank(value):
         return value
     found = parsed_list(value)
-    if isinstance(found, list) and found and all(isinstance(one, Mapping) for one in found):
+    if isinstance(found, list) and found and all(map(_may_be_message, found)):
         return found
     return [{"role": role, "content": value}]
+
+
+def _may_be_message(value: object) -> bool:
+    """Whether it has the keys of OpenAI's messages, or of ShareGPT's."""
+    return isinstance(value, Mapping) and ("role" in value or {"from", "value"} <= set(value))
 
 
 def tools_of(value: object, column: str) -> tuple[dict[str, Any], ...]:
@@ -156,6 +164,11 @@ def tools_of(value: object, column: str) -> tuple[dict[str, Any], ...]:
             )
         tools.append({"type": "function", "function": function})
     return tuple(tools)
+
+
+def as_read(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Messages as one text, each after its role."""
+    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
 def calls_as_text(conversation: Conversation) -> Conversation:
@@ -195,17 +208,22 @@ def tools_as_text(conversation: Conversation, text: str) -> Conversation:
 
 
 def up_to_last_answer(messages: Sequence[dict[str, Any]], *columns: str) -> Conversation:
-    """The conversation up to the assistant's last message.
+    """The conversation up to the assistant's last message that is learnt.
 
     Args:
         messages: all of them. columns: that they are from, for errors.
 
     Raises:
-        DataError: the assistant says nothing, or nothing is before it.
+        DataError: the assistant says nothing to be learnt, or nothing is before it.
     """
-    places = [i for i, message in enumerate(messages) if message["role"] == ASSISTANT]
+    places = [i for i, message in enumerate(messages) if is_learnt(message)]
     named = join([repr(column) for column in columns])
     where = f"column {named}" if len(columns) == 1 else f"columns {named}"
+    if not places and any(message["role"] == ASSISTANT for message in messages):
+        raise DataError(
+            f"all messages of the assistant ({where}) have weight 0, so there is nothing to learn; "
+            "give one of them weight 1, or leave the row out"
+        )
     if not places:
         raise DataError(
             f"the conversation ({where}) has no message of the assistant, so there is nothing to "
@@ -250,7 +268,8 @@ def _message(given: object, where: str, cleaning: Sequence[CleaningStep]) -> dic
     value = given.get(keys[1])
     if role == CALL:
         calls = _calls(value, where)
-        return {"role": ASSISTANT, "content": None, "tool_calls": calls}
+        weight = _weight(given, where)
+        return {"role": ASSISTANT, "content": None, **weight, "tool_calls": calls}
     listed = given.get("tool_calls")
     calls = _calls(listed, where) if listed and role == ASSISTANT else []
     content = None if value is None else _content(value, where)
@@ -265,8 +284,20 @@ def _message(given: object, where: str, cleaning: Sequence[CleaningStep]) -> dic
         "role": role,
         "content": content,
         **kept,
+        **(_weight(given, where) if role == ASSISTANT else {}),
         **({"tool_calls": calls} if calls else {}),
     }
+
+
+def _weight(given: Mapping[str, Any], where: str) -> dict[str, int]:
+    """An assistant's weight where it is 0; without any, and with 1, its message is learnt."""
+    weight = given.get(WEIGHT)
+    if weight is None or (weight in (0, 1) and not isinstance(weight, bool)):
+        return {WEIGHT: 0} if weight == 0 else {}
+    raise DataError(
+        f"{where} has the weight {weight!r}: a message is learnt (1) or not (0), as in OpenAI's "
+        "files; write one of these, or leave it out"
+    )
 
 
 def _content(value: object, where: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded
-from bakeoff.tasks.guess.guesses import CERTAIN, Guess, may_be_field, quoted, texts_of
+from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, Guess, may_be_field, quoted, texts_of
 from bakeoff.tasks.right_choice import RULES, Answer, AnswerRule
 from bakeoff.tasks.role_names import (
     ANSWER,
+    CHOICE,
     DOCUMENT,
     INPUT,
     LABEL,
@@ -18,11 +20,13 @@ from bakeoff.tasks.role_names import (
     first_called,
     is_called,
 )
-from bakeoff.tasks.texts import choices_in
+from bakeoff.tasks.texts import choices_in, whole_number
 
 _MOST_OF: Final = 0.95
 _LAST: Final = re.compile(r"(.*?)[\W_]*([a-h]|\d)")
 _FEWEST, _MOST = 2, 10
+_UNLIKELY: Final = FORCED + 0.15
+"""Below every guess that a column of labels makes."""
 
 
 def guess_choices(table: Table) -> Guess | None:
@@ -31,6 +35,8 @@ def guess_choices(table: Table) -> Guess | None:
         names = {c.name for c in choices}
         rest = [c for c in table.columns if c.name not in names]
         lists = _lists(choices)
+        if not _differ(lists):
+            continue
         fitting = [(c, rule) for c in rest if (rule := _rule(c, lists)) is not None]
         fitting.sort(key=lambda found: not is_called(found[0], ANSWER | LABEL))
         texts = tuple(c for c in rest if c.shape == "text" and not c.is_constant)
@@ -47,7 +53,10 @@ def guess_choices(table: Table) -> Guess | None:
                     for c in prose
                     if is_called(c, DOCUMENT | INPUT) and may_be_field(c, ("question", "answer"))
                 ]
-                return _guess(question, choices, answer, rule, lists, others, read)
+                found = _guess(question, choices, answer, rule, lists, others, read)
+                return (
+                    found if _are_choices(choices, rule) else replace(found, likelihood=_UNLIKELY)
+                )
     return None
 
 
@@ -66,8 +75,8 @@ def _guess(
     notes = []
     if others:
         notes.append(f"The answer could also be {quoted([c.name for c in others])}")
-    counted = {str(value).strip() for value in answer.present}
-    if rule in ("index", "number") and "0" not in counted and str(max(sizes)) not in counted:
+    counted = {whole_number(str(value).strip()) for value in answer.present}
+    if rule in ("index", "number") and 0 not in counted and max(sizes) not in counted:
         notes.append(
             "No answer is 0 and none is the last number, so they may count from 0 or from 1; "
             "look at task.answer_is"
@@ -105,13 +114,40 @@ def _choices(columns: Sequence[Column]) -> Iterator[list[Column]]:
         if column.shape in ("list", "object") or column.share(_is_list) >= _MOST_OF:
             yield [column]
     families: dict[str, list[Column]] = {}
+    # What is called as choices are goes before what is merely numbered.
     for column in columns:
         found = _LAST.fullmatch(folded(column.name))
         if found and column.shape not in ("list", "object", "empty"):
             families.setdefault(found[1], []).append(column)
-    for family in families.values():
-        if _FEWEST <= len(family) <= _MOST:
+    for family in sorted(families.values(), key=lambda family: not _are_called_choices(family)):
+        is_readable = _are_called_choices(family) or all(c.shape == "text" for c in family)
+        if is_readable and _FEWEST <= len(family) <= _MOST:
             yield sorted(family, key=lambda c: folded(c.name))
+
+
+def _are_called_choices(family: Sequence[Column]) -> bool:
+    """Whether columns are called ``a`` to ``h``, or after choices or answers."""
+    found = _LAST.fullmatch(folded(family[0].name))
+    if found is None:
+        return False
+    called = Column(name=found[1], values=[])
+    return is_called(called, CHOICE) or (not found[1] and not found[2].isdigit())
+
+
+def _are_choices(columns: Sequence[Column], rule: AnswerRule) -> bool:
+    """Whether nothing else is meant: numbered columns with a number beside them may be anything."""
+    if len(columns) == 1 or _are_called_choices(columns):
+        return True
+    return rule in ("letter", "text") and all(c.is_prose for c in columns)
+
+
+def _differ(lists: Sequence[Choices | None]) -> bool:
+    """Whether the choices of nearly each row differ from each other, as those of one question do.
+
+    Those that several annotators gave, or the words of a sentence, are often equal.
+    """
+    found = [choices for choices, _ in filter(None, lists)]
+    return sum(len(set(one)) == len(one) for one in found) >= _MOST_OF * len(found)
 
 
 Choices = tuple[tuple[str, ...], tuple[str, ...] | None]

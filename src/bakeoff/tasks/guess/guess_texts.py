@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded, parsed_json
+from bakeoff.metrics.squad import share_blurred
 from bakeoff.tasks.guess.guesses import (
     CERTAIN,
     FORCED,
@@ -41,6 +42,8 @@ _MOST_INPUTS: Final = 4
 _GAPS: Final = 0.05
 _FINAL_NUMBER: Final = re.compile(r"####\s*[-+$]?[\d.,]+\s*$")
 _SHORT_WORDS: Final = 5
+_BLURRED: Final = 0.05
+"""Answers of which exact_match would drop what tells them apart; a few decimals are in any set."""
 
 
 def guess_summaries(table: Table) -> Guess | None:
@@ -287,13 +290,16 @@ def _metrics(answer: Column, inputs: list[Column]) -> tuple[list[str], str]:
     """How what is written is scored, and why so."""
     if answer.share(_FINAL_NUMBER.search) >= 0.9:
         return ["number", "number_strict"], "answers end in #### and a number, as GSM8K's"
+    is_blurred = share_blurred(answer.texts) >= _BLURRED
+    match = "strict_match" if is_blurred else "exact_match"
     if answer.shape == "number":
-        return ["number", "exact_match"], "answers are numbers"
+        return ["number", match], "answers are numbers"
     if answer.share(lambda text: parsed_json(text) is not None) >= 0.9:
-        return ["json_valid", "exact_match"], "answers are JSON"
+        return ["json_valid", match], "answers are JSON"
     if is_called(answer, LANGUAGES) and any(is_called(c, LANGUAGES) for c in inputs):
         return ["chrf", "bleu"], "the columns are called after languages"
     if answer.words <= _SHORT_WORDS:
-        return ["exact_match", "f1"], f"answers have {shown_words(answer)} on average"
+        signs = ", and exact_match drops signs that tell them apart" if is_blurred else ""
+        return [match, "f1"], f"answers have {shown_words(answer)} on average{signs}"
     # Of free texts the likelihood decides, as the kind has it.
     return [], ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import Columns, OptionalColumn
-from bakeoff.data.sources import UNREAD, Source
+from bakeoff.data.sources import UNREAD, Source, open_source
 from bakeoff.tasks.contract import Task, columns_of
 from bakeoff.tasks.conversation.chat_rendering import CHAT, in_chat
 from bakeoff.tasks.conversation.chat_templates import ChatTemplate
@@ -24,6 +25,22 @@ def known_beforehand(task: Task, template: ChatTemplate | None, opened: Opening)
         names = opened(task.options, {}).column_names()
         known |= task.found_in_columns(names)
     return known
+
+
+def source_of(task: Task, root: Path) -> Source:
+    """A task's source, of which every column is read where a metric is given whole rows.
+
+    Args:
+        task: which; its options name the source.
+        root: the folder that relative paths in ``task.source`` start from.
+
+    Raises:
+        ConfigError, DataError: as of ``open_source``.
+    """
+    source = open_source(task.options, columns_of(task), root=root, key=task.split_key)
+    if not task.reads_whole_rows:
+        return source
+    return open_source(task.options, all_columns(task, source), root=root, key=task.split_key)
 
 
 def all_columns(task: Task, source: Source) -> dict[str, str]:

@@ -28,7 +28,7 @@ from bakeoff.tasks.conversation.chat_rendering import InChat, note_on, plain_of,
 from bakeoff.tasks.preparation.checks import check_fit, check_input
 from bakeoff.tasks.preparation.choices import Choices, choices_of
 from bakeoff.tasks.preparation.examined import benchmark_named, examine
-from bakeoff.tasks.preparation.known import all_columns, known_beforehand
+from bakeoff.tasks.preparation.known import all_columns, known_beforehand, source_of
 from bakeoff.tasks.preparation.known import with_found as with_found
 from bakeoff.tasks.preparation.warnings import warnings_of
 from bakeoff.tasks.texts import group_of
@@ -71,10 +71,7 @@ def prepare(
     template = template_for(task, tokenizer, root)
     known = known_beforehand(task, template, partial(open_source, root=root))
     notes, task = note_on(task, template), with_found(task, known)
-    source = open_source(task.options, columns_of(task), root=root)
-    if task.reads_whole_rows:
-        columns = all_columns(task, source)
-        source = open_source(task.options, columns, root=root)
+    source = source_of(task, root)
 
     def made() -> TaskData:
         data = Preparation(task, source, tokenizer, tokenizer_id, workers).run(room)

@@ -21,5 +21,5 @@ def rows_again(task: Task, split: Split, *, root: Path) -> Rows:
         BakeoffError: the data are not there any more, or are others.
     """
     columns = columns_of(task)
-    source = open_source(task.options, columns, root=root)
+    source = open_source(task.options, columns, root=root, key=task.split_key)
     return take_rows(task.options, columns, source, split, lambda row: task.example(row.values))

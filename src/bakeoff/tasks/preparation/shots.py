@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from bakeoff.data.sources import open_source
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import DataError
-from bakeoff.tasks.contract import Task, columns_of
-from bakeoff.tasks.preparation.known import all_columns
+from bakeoff.tasks.contract import Task
+from bakeoff.tasks.preparation.known import source_of
 from bakeoff.tasks.preparation.prepare import Preparation
 from bakeoff.types import Split
 
@@ -62,10 +61,9 @@ class ShotData:
         options = dataclasses.replace(self._task.options, max_length=self.max_length(shots))
         task = type(self._task)(options)
         task.from_rows, task.chat = self._task.from_rows, self._task.chat
-        source = open_source(options, columns_of(task), root=self._root)
-        if task.reads_whole_rows:
-            source = open_source(options, all_columns(task, source), root=self._root)
-        made = Preparation(task, source, self._tokenizer, self._tokenizer_id, None)
+        made = Preparation(
+            task, source_of(task, self._root), self._tokenizer, self._tokenizer_id, None
+        )
         drawn = made.drawn(shots, seed, most=self._task.max_length)
         if drawn is None:
             return None
