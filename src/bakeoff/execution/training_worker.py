@@ -241,7 +241,7 @@ class Benches:
 
     def gives_up_compiling(self, error: BaseException) -> bool:
         """Whether an error is the compiler's; layers run as they are written from then on."""
-        if self._bench.engine.compile is not True or not is_compiler_failure(error):
+        if self._bench.engine.compile is False or not is_compiler_failure(error):
             return False
         self._bench = as_written(self._bench)
         self._known.clear()
