@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -138,6 +139,29 @@ def broken_step() -> dict[str, Any]:
     return found | {"may_capture": base.may_capture}
 
 
+def recomputed() -> dict[str, Any]:
+    """Updates whose activations are computed again: captured as any others."""
+    base = base_of("llama", "bf16")
+    method = method_of(base, "lora")
+    plan = plan_of(4)
+    notes: list[str] = []
+    engine = replace(actions.ENGINE, gradient_checkpointing=True)
+    cuda: Any = torch.cuda
+    # Only then does PyTorch ask for the state of the device's generator.
+    cuda._initialized = True
+    try:
+        with (
+            actions.seated(base, method) as cohort,
+            accelerated(cohort, 72, engine, notes.append) as graphs,
+        ):
+            RECORD.clear()
+            actions.epoch(cohort, TokenSource(CUDA), plan, graphs)
+            captures = RECORD.captures
+    finally:
+        cuda._initialized = False
+    return {"captures": captures, "notes": notes, "may_capture": base.may_capture}
+
+
 class _Failing(TokenSource):
     """Fails in the pass: always, or only while a graph is captured."""
 
@@ -247,6 +271,7 @@ RUN: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "rotary-dynamic": lambda: rotary("llama-dynamic-rope"),
     "rotary-longrope": lambda: rotary("phi3-longrope"),
     "broken-step": broken_step,
+    "recomputed": recomputed,
     "costs": costs,
     "narrowed": narrowed,
     "fourier-generation": fourier_generation,

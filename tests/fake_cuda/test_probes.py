@@ -16,6 +16,7 @@ NAMES = (
     "rotary-dynamic",
     "rotary-longrope",
     "broken-step",
+    "recomputed",
     "costs",
     "narrowed",
     "fourier-generation",
@@ -69,6 +70,12 @@ def test_only_a_failed_capture_falls_back(found: Any) -> None:
     assert answers["memory"] == "went on", "the update has run; its shape stays uncaptured"
     assert answers["broken notes"] == answers["memory notes"] == "0"
     assert answers["may_capture"]
+
+
+def test_updates_that_compute_activations_again_are_captured(found: Any) -> None:
+    answers = found("recomputed")
+    assert answers["captures"] > 0
+    assert answers["notes"] == [] and answers["may_capture"]
 
 
 def test_no_cost_holds_the_capture(found: Any) -> None:
