@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from bakeoff.base.model import Base
+from bakeoff.base.set_aside import set_aside
 from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.batch_source import HiddenStateSource, TokenSource
 from bakeoff.engine.generation.generate import GenerationOptions, generate
@@ -20,7 +21,7 @@ from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import method_type
 from tests.fake_cuda import actions
 from tests.fake_cuda.bridge import base_of, method_of, plan_of, rows
-from tests.fake_cuda.device import CUDA
+from tests.fake_cuda.device import CUDA, fake_device
 from tests.fake_cuda.watch import RECORD, CaptureError, WaitError, capturing, without_waits
 
 _CAPTURE_SECONDS, _REPLAY_SECONDS = 1000.0, 0.25
@@ -265,6 +266,18 @@ def resumed() -> dict[str, Any]:
     }
 
 
+def aside() -> dict[str, Any]:
+    """Bytes on the device while a base is set aside, and after it; how often the base is held."""
+    with fake_device(memory=True):
+        before = RECORD.live_bytes
+        base = base_of("llama", "bf16")
+        held = RECORD.live_bytes - before
+        with set_aside([base]):
+            inside = RECORD.live_bytes - before
+        after = RECORD.live_bytes - before
+    return {"held": held, "inside": inside, "after": after, "is_tied": base.is_tied}
+
+
 RUN: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "forbidden": forbidden,
     "allowed": allowed,
@@ -277,5 +290,6 @@ RUN: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "fourier-generation": fourier_generation,
     "kept-on-the-host": kept_on_the_host,
     "resumed": resumed,
+    "aside": aside,
 }
 """The questions by name."""

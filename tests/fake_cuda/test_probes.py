@@ -22,6 +22,7 @@ NAMES = (
     "fourier-generation",
     "kept-on-the-host",
     "resumed",
+    "aside",
 )
 
 
@@ -106,3 +107,9 @@ def test_an_epoch_goes_on_from_its_middle(found: Any) -> None:
 def test_hidden_states_on_the_host_reach_the_device_without_a_wait(found: Any) -> None:
     answers = found("kept-on-the-host")
     assert answers == {"device": "cuda:0", "waits": 0}
+
+
+def test_a_base_that_is_set_aside_leaves_the_card_and_comes_back(found: Any) -> None:
+    answers = found("aside")
+    assert answers["held"] == answers["after"] > 0
+    assert answers["inside"] == 0

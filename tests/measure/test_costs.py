@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from bakeoff.base.model import Base
 from bakeoff.execution.findings import Findings
 from bakeoff.measure.costs import CostFailure, Opener, measure_costs, serve
 from bakeoff.runs.records import CandidateRecord, CostRecord, EpochRecord, Provenance
-from bakeoff.study import measuring
+from bakeoff.study import costs, measuring
 from bakeoff.study.costs import seconds_for_costs
 from bakeoff.study.measuring import opener_of
 from bakeoff.types import RunState
+from tests.studies import Outcome
 
 
 def test_the_measuring_process_finds_the_card_as_free_as_can_be(
@@ -46,6 +50,27 @@ def test_the_measuring_process_finds_the_card_as_free_as_can_be(
 
 def command(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code)
+
+
+def test_the_bases_are_off_the_card_while_another_process_loads_its_own(
+    run_small: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    @contextmanager
+    def set_aside(bases: Sequence[Base]) -> Iterator[None]:
+        order.append(f"{len(bases)} aside")
+        yield
+        order.append("back")
+
+    def measured(*given: Any) -> Iterator[tuple[str, CostFailure]]:
+        order.append("measured")
+        yield "lora", CostFailure(reason="made up")
+
+    monkeypatch.setattr(costs, "set_aside", set_aside)
+    monkeypatch.setattr(costs, "measure_costs", measured)
+    run_small()
+    assert order == ["1 aside", "measured", "back"]
 
 
 def test_what_a_dying_process_wrote_is_kept(place: Path) -> None:

@@ -223,6 +223,7 @@ def serve(names: Sequence[str], opener: Opener, deadline: float = math.inf) -> N
             adapters=opener.adapters,
             plain_model=opener.plain,
             rows=rows,
+            peaks={n: memory[n]["peak_memory_bytes"] for n in rows},
             seconds=deadline - time.time(),
         )
 
