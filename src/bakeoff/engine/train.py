@@ -316,7 +316,8 @@ class Trainer:
         return self.saver.cuts_epoch(validation + 2.0 * one)
 
     def _step(self, steps: list[Step | None], rates: list[float]) -> tuple[Tensor, Tensor]:
-        """One update; when memory runs out, the same update from smaller micro-batches."""
+        """One update; when memory runs out, the same update without graphs, and then from smaller
+        micro-batches."""
         rates_K = to_device(np.array(rates, dtype=np.float64), self.base.device)
         while True:
             try:
@@ -332,11 +333,20 @@ class Trainer:
             except (RuntimeError, MemoryError) as error:
                 if not may_try_smaller(error):
                     raise
-                if self.micro_batch_size == 1:
+                has_graphs = self._graphs is not None and self._graphs.pause()
+                if self.micro_batch_size == 1 and not has_graphs:
                     raise OutOfMemoryError(
                         "training ran out of memory with a micro-batch of one row; lower "
                         "task.max_length or slots, or choose a smaller base"
                     ) from error
+            # Only here is the error gone, and with it what its frames held.
+            if has_graphs:
+                release_memory()
+                self.observer.on_note(
+                    "memory ran out beside captured graphs: updates run uncaptured from here on, "
+                    "with as many rows"
+                )
+                continue
             if self._graphs is not None:
                 self._graphs.release()
             release_memory()
