@@ -6,6 +6,10 @@
 FROM python:3.12-slim
 ARG TORCH_INDEX=
 ARG EXTRAS=
+# Triton, which compiles a GPU's kernels, builds its launchers with a C compiler when it runs.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/bakeoff
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY src src

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from bakeoff.errors import ConfigError
+from bakeoff.errors import BakeoffError, ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +49,25 @@ class Ranks:
 
 
 _ALONE: Final = Ranks()
+_WORD: Final = "last word"
+_ASKS_EVERY: Final = 0.5
+"""Seconds; a process whose run has ended badly is killed after 30."""
 _present = _ALONE
+_store: Any = None
+
+
+class LeftAloneError(BakeoffError, RuntimeError):
+    """What one process of several cannot go on from, since the others wait where it is not."""
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether an error means that another process of the run is gone."""
+    from torch import distributed
+
+    # Gloo has no error of its own.
+    return isinstance(error, distributed.DistError) or (
+        isinstance(error, RuntimeError) and "gloo" in str(error)
+    )
 
 
 def ranks() -> Ranks:
@@ -81,7 +100,7 @@ def joined(device: str) -> Iterator[Ranks]:
     Raises:
         ConfigError: for one GPU by its number, which all would share.
     """
-    global _present
+    global _present, _store
     if _present is not _ALONE or not started_together():
         yield _present
         return
@@ -97,15 +116,72 @@ def joined(device: str) -> Iterator[Ranks]:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if on_gpu:
         torch.cuda.set_device(local)
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=_TIMEOUT)
-    _present = Ranks(
-        count=distributed.get_world_size(), rank=distributed.get_rank(), local_rank=local
+    opened: Any = distributed  # not all of its names are typed
+    store, rank, count = next(opened.rendezvous("env://", timeout=_TIMEOUT))
+    backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+    distributed.init_process_group(
+        backend,
+        timeout=_TIMEOUT,
+        store=opened.PrefixStore("group", store),
+        rank=rank,
+        world_size=count,
     )
+    _present, _store = Ranks(count=count, rank=rank, local_rank=local), store
+    is_alone = False
     try:
         yield _present
+    except LeftAloneError:
+        is_alone = True
+        raise
     finally:
-        _present = _ALONE
-        distributed.destroy_process_group()
+        _present, _store = _ALONE, None
+        if not is_alone:  # to leave in good order is to wait for the others
+            distributed.destroy_process_group()
+
+
+def leave_word(word: str) -> None:
+    """Leaves a word for the first process, which may wait for this one where it never comes."""
+    if _store is not None:
+        _store.set(_WORD, word)
+
+
+@contextmanager
+def hearing(hear: Callable[[str], None]) -> Iterator[None]:
+    """Has the first process hear inside what another one leaves, also while it waits for that.
+
+    Args:
+        hear: called with the word, in a thread or at the end; at most once.
+    """
+    store = _store
+    if store is None or not _present.is_first:
+        yield
+        return
+    is_over = Event()
+
+    def ask() -> None:
+        is_last = False
+        while not _heard(store, hear) and not is_last:
+            is_last = is_over.wait(_ASKS_EVERY)  # then once more
+
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _heard(store: Any, hear: Callable[[str], None]) -> bool:
+    """Whether there is nothing more to hear."""
+    try:
+        if not store.check([_WORD]):
+            return False
+        word = store.get(_WORD).decode()
+    except RuntimeError:  # what keeps it has ended
+        return True
+    hear(word)
+    return True
 
 
 def wait_for_all() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from torch._inductor import exc
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from bakeoff.base.model import Base
@@ -16,6 +19,7 @@ from bakeoff.engine import acceleration, compiling
 from bakeoff.engine.compiling import (
     compiled_or_written,
     compiler_serves,
+    is_compiler_failure,
     is_faster_compiled,
     pays_to_compile,
 )
@@ -173,6 +177,63 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(acceleration, "compiled_layers", compiled_layers)
     return calls
+
+
+@pytest.fixture
+def auto_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has ``auto`` compile, as it does on a GPU."""
+    monkeypatch.setattr(EngineOptions, "compiles_on", lambda own, kind: own.compile is not False)
+
+
+@pytest.mark.usefixtures("auto_compiles")
+def test_a_gpu_that_cannot_compile_trains_layers_as_they_are_written(
+    run_small: Callable[..., Outcome],
+    place: Path,
+    failing: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())  # as importing it does
+    monkeypatch.setattr("bakeoff.study.stages.measure_all", lambda *given: None)
+    outcome = run_small()
+    assert outcome.code == 0 and len(failing) == 1
+    assert "could not be compiled" in " ".join(outcome.out.split())
+    assert [c.state for c in read_results(place / "out").candidates.values()] == [RunState.COMPLETE]
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(place / "cache" / "compiled")
+
+
+@pytest.mark.usefixtures("auto_compiles")
+def test_a_gpu_that_cannot_compile_has_costs(bench: Workbench, failing: list[int]) -> None:
+    assert bench.engine.compile == "auto"
+    found = time_methods(bench, ["lora"], rounds=2)
+    assert "error" not in found["lora"]
+    assert len(failing) == 1
+
+
+def test_auto_compiles_on_a_gpu_and_on_no_cpu_by_itself() -> None:
+    kinds = ("cuda", "cpu")
+    assert [EngineOptions().compiles_on(kind) for kind in kinds] == [True, False]
+    for wanted in (True, False):
+        assert [EngineOptions(compile=wanted).compiles_on(kind) for kind in kinds] == [wanted] * 2
+
+
+class _TritonError(Exception):
+    """As Triton's own where it compiles by itself."""
+
+
+_TritonError.__module__ = "triton.compiler.errors"
+
+
+def test_what_fails_on_a_machine_that_cannot_compile_is_the_compilers() -> None:
+    old = SimpleNamespace(name="Tesla P100", major=6, minor=0)
+    for error in (
+        exc.TritonMissing(None),
+        exc.GPUTooOldForTriton(old, None),  # type: ignore[arg-type]
+        exc.InductorError(RuntimeError("gcc failed"), None),
+        RuntimeError("Failed to find C compiler. Please specify via CC environment variable."),
+        _TritonError("PassManager::run failed"),
+    ):
+        assert is_compiler_failure(error), error
+    assert not is_compiler_failure(RuntimeError("shapes differ"))
 
 
 def test_where_the_compiler_fails_training_goes_on_as_it_is_written(

@@ -64,12 +64,15 @@ def _one(
     sender.send(work(*arguments))
 
 
-def run_study(file: Path, out: Path, stop_at: int | None = None) -> int:
+def run_study(
+    file: Path, out: Path, stop_at: int | None = None, short_at: int | None = None
+) -> int:
     """Runs a study in this process and those joined to it.
 
     Args:
         file: the study. out: the run's folder.
         stop_at: the update before which the last of the processes is sent SIGTERM.
+        short_at: the update, of whose passes the last of the processes has memory for none.
 
     Returns:
         The exit code.
@@ -77,10 +80,13 @@ def run_study(file: Path, out: Path, stop_at: int | None = None) -> int:
     from rich.console import Console
 
     from bakeoff.api import RunSettings, StoppedEarly, Study, execute
+    from bakeoff.engine import train as train_module
     from bakeoff.engine.train import Trainer
-    from bakeoff.ranks import ranks
+    from bakeoff.ranks import LeftAloneError, ranks
 
     step: Any = Trainer._step
+    train: Any = train_module
+    whole = train.train_step
     updates = 0
 
     def counted(trainer: Trainer, *arguments: Any) -> Any:
@@ -90,15 +96,24 @@ def run_study(file: Path, out: Path, stop_at: int | None = None) -> int:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(trainer, *arguments)
 
+    def update(*arguments: Any) -> Any:
+        if updates == short_at and ranks().rank == ranks().count - 1:
+            raise MemoryError
+        return whole(*arguments)
+
     Trainer._step = counted  # type: ignore[method-assign,assignment]
+    train.train_step = update
     os.chdir(file.parent)
     settings = RunSettings(device="cpu", costs=False)
     try:
         execute(Study.load(file, []), out, Console(quiet=True), settings)
     except StoppedEarly as early:
         return early.exit_code
+    except LeftAloneError:
+        return 2
     finally:
         Trainer._step = step  # type: ignore[method-assign]
+        train.train_step = whole
     return 0
 
 

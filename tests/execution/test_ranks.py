@@ -19,9 +19,11 @@ from bakeoff.api.study import Study
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
 from bakeoff.ranks import Ranks, largest, share_of, started_together
+from bakeoff.runs.events import EventLog, Narrowed
 from bakeoff.runs.reading import read_results
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import check_sharing
+from bakeoff.types import RunState
 from tests.execution.rank_process import held_part, run_study, together
 from tests.studies import small_study
 
@@ -88,6 +90,22 @@ def test_what_two_processes_saved_goes_on_in_one_and_back(place: Path) -> None:
     assert run_study(file, place / "two", 7) == 143
     assert together(run_study, file, place / "two") == [0, 0]
     assert_alike(place / "one", place / "two")
+
+
+def test_a_process_without_memory_ends_the_run_which_goes_on_with_fewer_rows(place: Path) -> None:
+    """It tries nothing again, as the others are in the middle of the update's collectives; what it
+    found reaches the folder, which the first process alone writes."""
+    file = written(place, {"lora": METHODS["lora"]})
+    assert run_study(file, place / "one") == 0
+    assert together(run_study, file, place / "two", None, 6) == [2, 2]
+    [record] = read_results(place / "two").candidates.values()
+    assert record.state is not RunState.FAILED
+    [narrowed] = [e for e in EventLog(place / "two").events if isinstance(e, Narrowed)]
+    assert narrowed.micro_batch_size == PROTOCOL["micro_batch_size"] // 2
+    assert together(run_study, file, place / "two") == [0, 0]
+    assert_alike(place / "one", place / "two")
+    [seen] = [e for e in EventLog(place / "two").events if isinstance(e, Narrowed)]
+    assert seen == narrowed
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])

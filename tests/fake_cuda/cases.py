@@ -38,6 +38,9 @@ PASSES: Final = 2
 """Micro-batches of an update of ``train``."""
 IMPOSSIBLE: Final = frozenset({("gemma3", "head-tied")})
 """Gemma scales its embedding's rows, so that no head can be tied to it: refused by the method."""
+ALWAYS: Final = (("gemma3", "bf16", "soft-prompt", "train"),)
+"""What the few cases of an ordinary run need not hold: Gemma's embedding scales its rows by a
+number on the device, and a soft prompt starts from rows on the CPU."""
 FULL: Final = "BAKEOFF_FAKE_CUDA"
 """The variable of the environment that asks for the full product when it is ``full``."""
 
@@ -66,15 +69,15 @@ class Case:
 def selection() -> list[Case]:
     """The cases of this run.
 
-    Ordinarily a few: every base with every format and every action, and every method once or
-    twice with different actions. With ``BAKEOFF_FAKE_CUDA=pairs`` every pair of values, with
+    Ordinarily a few: every base with every format and every action, every method once or twice with
+    different actions, and ``ALWAYS``. With ``BAKEOFF_FAKE_CUDA=pairs`` every pair of values, with
     ``full`` all there are.
     """
     wanted = os.environ.get(FULL, "few")
     if wanted not in ("few", "pairs", "full"):
         raise ValueError(f"{FULL}: {wanted!r} is unknown; give few, pairs or full")
     if wanted == "few":
-        return sorted(_few())
+        return sorted({*_few(), *(Case(*row) for row in ALWAYS)})
     axes: tuple[tuple[str, ...], ...] = (BASES, DTYPES, tuple(METHODS), ACTIONS)
     rows: Sequence[tuple[object, ...]]
     if wanted == "full":

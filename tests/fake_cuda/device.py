@@ -115,18 +115,25 @@ def _install_cuda() -> None:
         "get_device_capability": lambda *a: (9, 0),
         "get_device_name": lambda *a: "fake",
         "current_device": lambda: 0,
+        "_exchange_device": lambda device: 0,
+        "_maybe_exchange_device": lambda device: 0,
         "device_count": lambda: 1,
         "is_available": lambda: True,
         "is_bf16_supported": lambda *a, **k: True,
         "is_current_stream_capturing": _is_capturing,
         "is_initialized": lambda: False,
-        "get_rng_state": lambda *a, **k: torch.zeros(16, dtype=torch.uint8),
+        "get_rng_state": _rng_state,
         "set_rng_state": lambda *a, **k: None,
         "_lazy_init": lambda: None,
     }.items():
         setattr(cuda, name, value)
     _torch.accelerator.is_available = lambda: False
     _torch.amp.autocast_mode.amp_definitely_not_available = lambda: False
+
+
+def _rng_state(*arguments: object, **settings: object) -> Tensor:
+    forbidden_in_capture("get_rng_state")
+    return torch.zeros(16, dtype=torch.uint8)
 
 
 def _is_capturing() -> bool:

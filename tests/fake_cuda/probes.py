@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 import torch
 
 from bakeoff.base.model import Base
+from bakeoff.base.set_aside import set_aside
 from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.batch_source import HiddenStateSource, TokenSource
 from bakeoff.engine.generation.generate import GenerationOptions, generate
@@ -19,7 +21,7 @@ from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import method_type
 from tests.fake_cuda import actions
 from tests.fake_cuda.bridge import base_of, method_of, plan_of, rows
-from tests.fake_cuda.device import CUDA
+from tests.fake_cuda.device import CUDA, fake_device
 from tests.fake_cuda.watch import RECORD, CaptureError, WaitError, capturing, without_waits
 
 _CAPTURE_SECONDS, _REPLAY_SECONDS = 1000.0, 0.25
@@ -138,6 +140,29 @@ def broken_step() -> dict[str, Any]:
     return found | {"may_capture": base.may_capture}
 
 
+def recomputed() -> dict[str, Any]:
+    """Updates whose activations are computed again: captured as any others."""
+    base = base_of("llama", "bf16")
+    method = method_of(base, "lora")
+    plan = plan_of(4)
+    notes: list[str] = []
+    engine = replace(actions.ENGINE, gradient_checkpointing=True)
+    cuda: Any = torch.cuda
+    # Only then does PyTorch ask for the state of the device's generator.
+    cuda._initialized = True
+    try:
+        with (
+            actions.seated(base, method) as cohort,
+            accelerated(cohort, 72, engine, notes.append) as graphs,
+        ):
+            RECORD.clear()
+            actions.epoch(cohort, TokenSource(CUDA), plan, graphs)
+            captures = RECORD.captures
+    finally:
+        cuda._initialized = False
+    return {"captures": captures, "notes": notes, "may_capture": base.may_capture}
+
+
 class _Failing(TokenSource):
     """Fails in the pass: always, or only while a graph is captured."""
 
@@ -241,16 +266,30 @@ def resumed() -> dict[str, Any]:
     }
 
 
+def aside() -> dict[str, Any]:
+    """Bytes on the device while a base is set aside, and after it; how often the base is held."""
+    with fake_device(memory=True):
+        before = RECORD.live_bytes
+        base = base_of("llama", "bf16")
+        held = RECORD.live_bytes - before
+        with set_aside([base]):
+            inside = RECORD.live_bytes - before
+        after = RECORD.live_bytes - before
+    return {"held": held, "inside": inside, "after": after, "is_tied": base.is_tied}
+
+
 RUN: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "forbidden": forbidden,
     "allowed": allowed,
     "rotary-dynamic": lambda: rotary("llama-dynamic-rope"),
     "rotary-longrope": lambda: rotary("phi3-longrope"),
     "broken-step": broken_step,
+    "recomputed": recomputed,
     "costs": costs,
     "narrowed": narrowed,
     "fourier-generation": fourier_generation,
     "kept-on-the-host": kept_on_the_host,
     "resumed": resumed,
+    "aside": aside,
 }
 """The questions by name."""

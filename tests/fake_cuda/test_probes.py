@@ -16,11 +16,13 @@ NAMES = (
     "rotary-dynamic",
     "rotary-longrope",
     "broken-step",
+    "recomputed",
     "costs",
     "narrowed",
     "fourier-generation",
     "kept-on-the-host",
     "resumed",
+    "aside",
 )
 
 
@@ -71,6 +73,12 @@ def test_only_a_failed_capture_falls_back(found: Any) -> None:
     assert answers["may_capture"]
 
 
+def test_updates_that_compute_activations_again_are_captured(found: Any) -> None:
+    answers = found("recomputed")
+    assert answers["captures"] > 0
+    assert answers["notes"] == [] and answers["may_capture"]
+
+
 def test_no_cost_holds_the_capture(found: Any) -> None:
     answers = found("costs")
     assert answers["captures"] > 0
@@ -99,3 +107,9 @@ def test_an_epoch_goes_on_from_its_middle(found: Any) -> None:
 def test_hidden_states_on_the_host_reach_the_device_without_a_wait(found: Any) -> None:
     answers = found("kept-on-the-host")
     assert answers == {"device": "cuda:0", "waits": 0}
+
+
+def test_a_base_that_is_set_aside_leaves_the_card_and_comes_back(found: Any) -> None:
+    answers = found("aside")
+    assert answers["held"] == answers["after"] > 0
+    assert answers["inside"] == 0

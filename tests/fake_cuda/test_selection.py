@@ -7,7 +7,17 @@ from itertools import combinations
 import pytest
 
 from bakeoff.methods.registry import METHODS as REGISTERED
-from tests.fake_cuda.cases import ACTIONS, BASES, DTYPES, FULL, IMPOSSIBLE, METHODS, Case, selection
+from tests.fake_cuda.cases import (
+    ACTIONS,
+    ALWAYS,
+    BASES,
+    DTYPES,
+    FULL,
+    IMPOSSIBLE,
+    METHODS,
+    Case,
+    selection,
+)
 from tests.fake_cuda.pairwise import all_pairs, pairs_of
 
 pytestmark = pytest.mark.fake_cuda
@@ -41,6 +51,7 @@ def test_an_ordinary_run_has_every_method_and_all_pairs_of_the_rest(
 ) -> None:
     monkeypatch.delenv(FULL, raising=False)
     cases = selection()
+    assert {Case(*row) for row in ALWAYS} <= set(cases)
     assert len(cases) == len(set(cases)) < 2 * len(METHODS)
     assert {case.method for case in cases} == set(METHODS)
     assert len({(case.method, case.action) for case in cases}) == len(cases)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
 
+from bakeoff.base.model import Base
 from bakeoff.execution.findings import Findings
 from bakeoff.measure.costs import CostFailure, Opener, measure_costs, serve
 from bakeoff.runs.records import CandidateRecord, CostRecord, EpochRecord, Provenance
+from bakeoff.study import costs, measuring
 from bakeoff.study.costs import seconds_for_costs
+from bakeoff.study.measuring import opener_of
 from bakeoff.types import RunState
+from tests.studies import Outcome
 
 
 def test_the_measuring_process_finds_the_card_as_free_as_can_be(
@@ -46,6 +52,27 @@ def command(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code)
 
 
+def test_the_bases_are_off_the_card_while_another_process_loads_its_own(
+    run_small: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    @contextmanager
+    def set_aside(bases: Sequence[Base]) -> Iterator[None]:
+        order.append(f"{len(bases)} aside")
+        yield
+        order.append("back")
+
+    def measured(*given: Any) -> Iterator[tuple[str, CostFailure]]:
+        order.append("measured")
+        yield "lora", CostFailure(reason="made up")
+
+    monkeypatch.setattr(costs, "set_aside", set_aside)
+    monkeypatch.setattr(costs, "measure_costs", measured)
+    run_small()
+    assert order == ["1 aside", "measured", "back"]
+
+
 def test_what_a_dying_process_wrote_is_kept(place: Path) -> None:
     code = """import sys; print('a {"micro_batch_size": 4}'); sys.exit('no card left')"""
     found = dict(measure_costs(command(code), {}, ["a", "b"], place))
@@ -54,6 +81,36 @@ def test_what_a_dying_process_wrote_is_kept(place: Path) -> None:
     assert isinstance(failure, CostFailure)
     assert failure.reason == "the measuring process ended early with status 1: no card left"
     assert failure.traceback == "no card left"
+
+
+def test_asking_for_a_gpu_opens_none_before_the_forks(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "PYTORCH_NVML_BASED_CUDA_CHECK"
+    code = f"""import json, os; print("a", json.dumps({{"error": os.environ["{name}"]}}))"""
+    for given, wanted in ((None, "1"), ("0", "0")):
+        if given is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, given)
+        [(_, failure)] = measure_costs(command(code), {}, ["a"], place)
+        assert failure == CostFailure(reason=wanted)
+
+
+@pytest.mark.parametrize(("device", "before"), [("cuda:0", 0), ("cpu", 1)])
+def test_a_study_for_a_gpu_is_read_in_the_forks(
+    monkeypatch: pytest.MonkeyPatch, device: str, before: int
+) -> None:
+    """PEFT, which reading may import, asks bitsandbytes, which asks the card what it is."""
+    read: list[object] = []
+    monkeypatch.setattr(measuring, "study_from_mapping", lambda *given, **_: read.append(given))
+    monkeypatch.setattr(measuring, "open_workbench", lambda *given, **_: "bench")
+    opener = opener_of({"study": {}, "device": device, "adapters": {"a": "x"}})
+    assert len(read) == before
+    assert opener.alone is not None
+    opened: list[object] = [opener.bench(), opener.alone("a")]
+    assert opened == ["bench"] * 2
+    assert len(read) == 1
 
 
 def test_a_methods_own_error_comes_with_its_traceback(place: Path) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from bakeoff.base.model import Base
 from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure import rounds, timing
 from bakeoff.measure.dry_run import seated
 from bakeoff.measure.plain import PlainBase, labelled, time_plain_epoch, why_not_plain
 from bakeoff.measure.repeated import FEWEST, median_interval
-from bakeoff.measure.rounds import time_methods
+from bakeoff.measure.rounds import has_room_for_another, time_methods
 from bakeoff.measure.timing import Budget
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import load_plain, open_workbench
@@ -266,3 +268,36 @@ class TestPlainLoop:
         )["lora"]
         assert found["plain_epoch_seconds"] is None and found["repeats"] == FEWEST
         assert found["no_plain_reason"] == "OSError: no room"
+
+    def test_a_card_without_room_for_a_second_base_has_none(
+        self, bench: Workbench, adapters: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Beside it the engine's own rows would be halved."""
+        asked: list[int] = []
+
+        def has_room(base: Base, peak_bytes: int) -> bool:
+            asked.append(peak_bytes)
+            return False
+
+        monkeypatch.setattr(rounds, "has_room_for_another", has_room)
+        found = time_methods(
+            bench,
+            ["lora"],
+            adapters=adapters,
+            plain_model=lambda: pytest.fail("it is loaded"),
+            peaks={"lora": 8, "soft": 9},
+            rounds=1,
+            sample=Budget(train=0.0, evaluation=0.0),
+        )["lora"]
+        assert asked == [9]
+        assert "error" not in found and found["plain_epoch_seconds"] is None
+        assert "no room for a second base" in found["no_plain_reason"]
+
+    def test_room_is_what_the_largest_method_takes_once_more(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rounds, "free_bytes", lambda device: 1000)
+        card: Any = SimpleNamespace(device=torch.device("cuda"))
+        cpu: Any = SimpleNamespace(device=torch.device("cpu"))
+        assert [has_room_for_another(card, peak) for peak in (900, 990)] == [True, False]
+        assert has_room_for_another(cpu, 990)

@@ -43,7 +43,7 @@ def accelerated(
         # What PyTorch meets under a mode that watches operations, it never compiles from then on.
         and not is_in_torch_dispatch_mode()
         and not base.is_sharded
-        and (on_gpu if options.compile == "auto" else options.compile)
+        and options.compiles_on(kind_of(base.device))
     )
     captures = (
         on_gpu and not base.is_sharded and options.cuda_graph is not False and base.may_capture

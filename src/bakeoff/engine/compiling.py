@@ -37,6 +37,8 @@ NOT_COMPILED = (
     "the layers of the base could not be compiled and run as they are written (the whole error is "
     "in the log); the next call tries it again"
 )
+_COMPILERS = ("torch._inductor", "torch._dynamo", "triton")
+_NO_C_COMPILER = "Failed to find C compiler"
 _CACHE = "TORCHINDUCTOR_CACHE_DIR"
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
@@ -89,8 +91,12 @@ def training_flops(bench: Workbench) -> float:
 
 
 def is_compiler_failure(error: BaseException) -> bool:
-    """Whether PyTorch failed to compile, as opposed to what was compiled failing."""
-    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
+    """Whether PyTorch failed to compile, as opposed to what was compiled failing.
+
+    Triton compiles some of its kernels when they first run, out of Inductor's sight: its errors
+    arrive as they are, and for a missing C compiler it has no error of its own.
+    """
+    return type(error).__module__.startswith(_COMPILERS) or _NO_C_COMPILER in str(error)
 
 
 def as_written(bench: Workbench) -> Workbench:
@@ -115,7 +121,7 @@ def compiled_or_written(
     try:
         return bench, work(bench)
     except Exception as error:
-        if bench.engine.compile is not True or not is_compiler_failure(error):
+        if bench.engine.compile is False or not is_compiler_failure(error):
             raise
         _log.warning("%s", NOT_COMPILED, exc_info=error)
     bench = as_written(bench)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from bakeoff.engine.backends.memory import is_out_of_memory
+from bakeoff.engine.backends.memory import may_try_smaller
 from bakeoff.errors import OutOfMemoryError
 
 Result = TypeVar("Result")
@@ -48,7 +48,7 @@ class Halving(Generic[Result]):
             try:
                 return [(start, stop, self._work(start, stop))]
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                if not may_try_smaller(error):
                     raise
                 if size == 1:
                     raise OutOfMemoryError(self._message) from error

@@ -52,6 +52,11 @@ class EngineOptions:
     sums over rows and gradients of gathers slower, and refuses a base for which there is no such
     kernel. A CPU in float32 needs none of it."""
 
+    def compiles_on(self, kind: str) -> bool:
+        """Whether layers are compiled on a kind of device: ``auto`` does on a GPU, and on a CPU not
+        until the study says so."""
+        return kind == "cuda" if self.compile == "auto" else self.compile
+
     @property
     def recomputes(self) -> bool:
         """Whether activations are computed again: ``auto`` does not, until the plan says so."""

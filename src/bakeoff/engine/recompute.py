@@ -71,6 +71,10 @@ def _recomputed(layer: nn.Module) -> Callable[..., Any]:
                     forget_shared()
                     raise
 
-        return checkpoint(compute, *arguments, use_reentrant=False, **named)
+        # Nothing in a layer draws from PyTorch's generators (the base is in evaluation mode, and
+        # dropout is hashed), and the state of a GPU's cannot be read while a graph is captured.
+        return checkpoint(
+            compute, *arguments, use_reentrant=False, preserve_rng_state=False, **named
+        )
 
     return call

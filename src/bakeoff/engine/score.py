@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bakeoff.base.compiled import uncompiled
 from bakeoff.data.batches import BatchPlan, MicroBatch
-from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
+from bakeoff.engine.backends.memory import may_try_smaller, release_memory
 from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.batch_source import BatchSource
 from bakeoff.engine.cohort import Cohort
@@ -140,7 +140,7 @@ def _in_memory(scored: Callable[[int], NDArray[np.float64]], rows: int) -> NDArr
         try:
             return scored(rows)
         except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+            if not may_try_smaller(error):
                 raise
             if rows == 1:
                 raise OutOfMemoryError(

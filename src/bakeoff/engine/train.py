@@ -24,23 +24,26 @@ from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan, EpochOrder, Step
 from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
-from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
+from bakeoff.engine.backends.memory import may_try_smaller, release_memory
 from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.batch_source import BatchSource
 from bakeoff.engine.candidate import Candidate, Observer
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import EngineOptions, ProtocolOptions
 from bakeoff.engine.schedule import InTurn, Position, SaveNothing, Saver, Schedule
-from bakeoff.engine.score import example_nlls, mean_nll
+from bakeoff.engine.score import EVALUATION_ROWS, example_nlls, mean_nll
 from bakeoff.engine.step import train_step as train_step
 from bakeoff.errors import OutOfMemoryError
 from bakeoff.methods.contract import Method, Tensors
+from bakeoff.ranks import ranks
 from bakeoff.runs.records import EpochRecord
 from bakeoff.types import RunState
 
 _REPORT_EVERY = {"cpu": 1, "cuda": 10}
 
 
+_VALIDATED: Final = 4
+"""Rows that are validated in the memory of one that is trained, and more."""
 _LEAST_OF_EPOCH: Final = 0.25
 """Of an epoch must be done before a budget may end it with what is there."""
 
@@ -132,7 +135,8 @@ class Trainer:
             self._close()
 
     def _resume(self, start: Position) -> None:
-        self.micro_batch_size = start.micro_batch_size
+        # Where another process of the run had no memory, it is smaller than what was saved.
+        self.micro_batch_size = min(self.micro_batch_size, start.micro_batch_size)
         self.present = list(start.seated)
         self._arrange(start.seated, start.snapshots)
 
@@ -312,7 +316,8 @@ class Trainer:
         return self.saver.cuts_epoch(validation + 2.0 * one)
 
     def _step(self, steps: list[Step | None], rates: list[float]) -> tuple[Tensor, Tensor]:
-        """One update; when memory runs out, the same update from smaller micro-batches."""
+        """One update; when memory runs out, the same update without graphs, and then from smaller
+        micro-batches."""
         rates_K = to_device(np.array(rates, dtype=np.float64), self.base.device)
         while True:
             try:
@@ -326,13 +331,22 @@ class Trainer:
                     self._graphs,
                 )
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                if not may_try_smaller(error):
                     raise
-                if self.micro_batch_size == 1:
+                has_graphs = self._graphs is not None and self._graphs.pause()
+                if self.micro_batch_size == 1 and not has_graphs:
                     raise OutOfMemoryError(
                         "training ran out of memory with a micro-batch of one row; lower "
                         "task.max_length or slots, or choose a smaller base"
                     ) from error
+            # Only here is the error gone, and with it what its frames held.
+            if has_graphs:
+                release_memory()
+                self.observer.on_note(
+                    "memory ran out beside captured graphs: updates run uncaptured from here on, "
+                    "with as many rows"
+                )
+                continue
             if self._graphs is not None:
                 self._graphs.release()
             release_memory()
@@ -368,7 +382,11 @@ class Trainer:
         if not alive:
             return float("nan"), 0.0
         started = time.perf_counter()
-        sums = example_nlls(self.cohort, slot, self.batch_source, self.validation_plan)
+        rows = EVALUATION_ROWS
+        if ranks().count > 1:
+            # What ran out of memory is not tried with fewer; the next call has fewer by this.
+            rows = min(rows, _VALIDATED * self.micro_batch_size)
+        sums = example_nlls(self.cohort, slot, self.batch_source, self.validation_plan, rows=rows)
         return mean_nll(sums, self.validation_plan), time.perf_counter() - started
 
     def _judge(

@@ -17,6 +17,7 @@ from bakeoff.execution.packing import baselines_on, pack_baselines, tests_on
 from bakeoff.execution.passes import PassWorker, run_tests
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.scores import SetScores
+from bakeoff.execution.shared_runs import end_if_alone
 from bakeoff.metrics.contract import ModelOutputs
 from bakeoff.runs.events import CohortJob, EventLog
 from bakeoff.tasks.contract import ZERO_SHOT
@@ -139,6 +140,7 @@ class AlsoBaselineWorker:
             except StoreError:
                 raise
             except Exception as error:  # whatever it is, the candidates are tested
+                end_if_alone(error)
                 self._findings.failed_also.add((self._name, baseline))
                 archive = self._questions.archive
                 archive.keep_baseline_error(baseline, traceback_of(error))

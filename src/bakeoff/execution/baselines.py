@@ -18,6 +18,7 @@ from bakeoff.execution.outputs import answers_of
 from bakeoff.execution.packing import baselines_on, pack_baselines
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.scores import SetScores
+from bakeoff.execution.shared_runs import end_if_alone
 from bakeoff.formatting import join
 from bakeoff.metrics.contract import Ask, ModelOutputs
 from bakeoff.runs.baseline_cost import BaselineCost
@@ -79,6 +80,7 @@ class BaselineWorker:
             except StoreError:
                 raise
             except Exception as error:  # whatever it is, the methods are trained
+                end_if_alone(error)
                 self._findings.failed_baselines.add(baseline.name)
                 self._archive.keep_baseline_error(baseline.name, traceback_of(error))
                 self._questions.note(

@@ -23,6 +23,7 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.outputs import answers_of
 from bakeoff.execution.questions import Questions
 from bakeoff.execution.scores import SetScores
+from bakeoff.execution.shared_runs import end_if_alone
 from bakeoff.metrics.base import is_judged, missing_outputs
 from bakeoff.metrics.contract import Ask, Metric, ModelOutputs
 from bakeoff.runs.arrays import read_arrays
@@ -182,6 +183,7 @@ class _Worker:
         except StoreError:
             raise
         except Exception as error:  # whatever it is, the methods are trained
+            end_if_alone(error)
             self.findings.failed_entrants.add(self.run.id)
             reason = f"testing failed: {reason_of(error)}"
             self.archive.fail_entrant(

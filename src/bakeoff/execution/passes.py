@@ -16,6 +16,7 @@ from bakeoff.errors import StoreError
 from bakeoff.execution.executors import Executor
 from bakeoff.execution.packing import pack_tests, tests_on
 from bakeoff.execution.questions import Questions
+from bakeoff.execution.shared_runs import end_if_alone
 from bakeoff.runs.events import CohortJob, EventLog
 from bakeoff.search.groups import tested_together
 
@@ -107,6 +108,7 @@ class PassWorker(ABC, Generic[Outcome]):
         except StoreError:
             raise
         except Exception as error:  # whatever it is, the others are tested
+            end_if_alone(error)
             failure: Exception | None = error
         else:
             failure = None

@@ -36,8 +36,10 @@ from bakeoff.execution.observer import RunObserver
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.queue import JobQueue, OneEpoch
 from bakeoff.execution.saving import RunSaver
+from bakeoff.execution.shared_runs import end_if_alone
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.methods.contract import ExecutionPath
+from bakeoff.ranks import hearing, leave_word, ranks
 from bakeoff.runs.events import CohortJob, EventLog, Narrowed
 from bakeoff.search.groups import PassGroup, group_of
 from bakeoff.search.schedule import StudySchedule
@@ -162,7 +164,11 @@ class TrainingWorker:
             )
             trainer.micro_batch_size = held.micro_batch_size
             self.observer.trainer = trainer
-            with self.stop.deferred(), threads(job.threads):
+            with (
+                self.stop.deferred(),
+                threads(job.threads),
+                hearing(lambda word: self._narrow(job, rows=int(word))),
+            ):
                 trainer.run(schedule, position)
             return None
         except StoreError:
@@ -171,6 +177,10 @@ class TrainingWorker:
             if self.stop.requested is not None:
                 # The signal reaches a compiler that runs for this process too, and fails it.
                 raise self.stop.requested from error
+            if trainer is not None and ranks().count > 1 and is_out_of_memory(error):
+                trainer.micro_batch_size = max(1, trainer.micro_batch_size // 2)
+                leave_word(str(trainer.micro_batch_size))
+            end_if_alone(error)
             present = trainer.present if trainer and trainer.present else None
             found = _Failure(
                 error=error,
@@ -241,7 +251,7 @@ class Benches:
 
     def gives_up_compiling(self, error: BaseException) -> bool:
         """Whether an error is the compiler's; layers run as they are written from then on."""
-        if self._bench.engine.compile is not True or not is_compiler_failure(error):
+        if self._bench.engine.compile is False or not is_compiler_failure(error):
             return False
         self._bench = as_written(self._bench)
         self._known.clear()

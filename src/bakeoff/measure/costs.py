@@ -46,6 +46,9 @@ from bakeoff.memory import (
 from bakeoff.runs.reading import from_json
 from bakeoff.runs.records import CostRecord
 
+_ASKS_THE_DRIVER = "PYTORCH_NVML_BASED_CUDA_CHECK"
+"""Has PyTorch ask the driver's library whether a GPU is there, without opening it: a process that
+has opened one cannot fork into others that use it."""
 _ERROR_LINES = 40
 """Of what a measuring process wrote before it died."""
 
@@ -101,7 +104,9 @@ def measure_costs(
         release_memory()  # another process needs it more
         process = subprocess.Popen(
             dying_with_parent([*command, str(job_file)]),
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+            env={_ASKS_THE_DRIVER: "1"}
+            | os.environ
+            | {"PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
             stdout=subprocess.PIPE,
             stderr=errors,
             stdin=subprocess.DEVNULL,
@@ -218,6 +223,7 @@ def serve(names: Sequence[str], opener: Opener, deadline: float = math.inf) -> N
             adapters=opener.adapters,
             plain_model=opener.plain,
             rows=rows,
+            peaks={n: memory[n]["peak_memory_bytes"] for n in rows},
             seconds=deadline - time.time(),
         )
 

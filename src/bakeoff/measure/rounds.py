@@ -20,7 +20,8 @@ from typing import Any, Final
 from transformers import PreTrainedModel
 
 from bakeoff.base.choice import BaseChoice
-from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
+from bakeoff.base.model import Base
+from bakeoff.engine.backends.memory import free_bytes, is_out_of_memory, release_memory
 from bakeoff.engine.compiling import compiled_or_written
 from bakeoff.engine.workbench import Workbench
 from bakeoff.measure.plain import PlainBase, time_plain_epoch, why_not_plain
@@ -32,6 +33,9 @@ GENERATION_ROWS: Final = 8
 SAMPLE: Final = Budget()
 """Seconds that the samples of one method may take in all rounds together, at most."""
 _NO_MODEL: Final = "the plain loop was not asked for"
+_NO_ROOM: Final = "the card has no room for a second base beside the engine's"
+_ROOM: Final = 1.1
+"""Of what is needed: memory in pieces, and what is taken for a moment."""
 _PARTS: Final = ("mean", "train", "validation", "first_epoch_extra")
 
 
@@ -77,6 +81,7 @@ def time_methods(
     adapters: Mapping[str, Path] | None = None,
     plain_model: Callable[[], PreTrainedModel] | None = None,
     rows: Mapping[str, int] | None = None,
+    peaks: Mapping[str, int] | None = None,
     seconds: float = math.inf,
     rounds: int = FEWEST,
     sample: Budget = SAMPLE,
@@ -90,6 +95,8 @@ def time_methods(
         adapters: folders of trained adapters; a method without one is timed with fresh tensors.
         plain_model: loads the base as Transformers has it; None measures no plain loop.
         rows: of each method's micro-batch, where they are not the study's.
+        peaks: bytes of each method's peak, its base included; a card that does not hold another
+            base beside the largest measures no plain loop.
         seconds: that all of it should take. Samples become shorter to keep to it, down to one step
             and one batch in each turn; every method has all its turns even so.
         rounds: turns of each method. sample: seconds of a method's samples in all rounds.
@@ -99,7 +106,7 @@ def time_methods(
         By name the timed figures of a ``CostRecord``, or ``error`` and ``traceback``.
     """
     deadline = clock() + seconds
-    known, turns = _prepared(bench, names, adapters or {}, plain_model, rows or {})
+    known, turns = _prepared(bench, names, adapters or {}, plain_model, rows or {}, peaks or {})
     for number in range(rounds):
         first = number % max(1, len(names))
         for place, name in enumerate([*names[first:], *names[:first]]):
@@ -123,11 +130,14 @@ def _prepared(
     adapters: Mapping[str, Path],
     plain_model: Callable[[], PreTrainedModel] | None,
     rows: Mapping[str, int],
+    peaks: Mapping[str, int],
 ) -> tuple[dict[str, _Method], dict[str, list[_Turns]]]:
     """Every method with its kinds of turns, the engine's first."""
     each: dict[BaseChoice, PlainBase] = {}
     known: dict[str, _Method] = {}
     turns: dict[str, list[_Turns]] = {}
+    # It stays there in all turns, and would be in the way of the largest.
+    has_room = has_room_for_another(bench.base, max(peaks.values(), default=0))
     for name in names:
         method, adapter = bench.methods[name][""], adapters.get(name)
         base = method.base
@@ -142,10 +152,22 @@ def _prepared(
             tensors=None if adapter is None else method.load(adapter),
             no_plain=_NO_MODEL if plain is None else why_not_plain(method, adapter),
         )
+        if own.no_plain is None and not has_room:
+            own.no_plain = _NO_ROOM
         turns[name] = [_Turns(take=_Turn(bench, own))]
         if plain is not None and own.no_plain is None:
             turns[name].append(_Turns(take=_PlainTurn(bench, own, plain)))
     return known, turns
+
+
+def has_room_for_another(base: Base, peak_bytes: int) -> bool:
+    """Whether a second base stays on the device while a method trains, with nothing made smaller.
+
+    Args:
+        base: which is there, and nothing else. peak_bytes: of the method, the base included.
+    """
+    # Another base, and what the method takes beside its own: together its peak once more.
+    return base.device.type != "cuda" or free_bytes(base.device) >= _ROOM * peak_bytes
 
 
 class _Turn:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from bakeoff.base.set_aside import set_aside
+from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution.archive import ERROR_FILE, Archive
@@ -92,16 +94,23 @@ class CostsWorker:
         outcomes = itertools.chain.from_iterable(
             measure_costs(COMMAND, content, names, self._study.root) for content, names in processes
         )
-        for done, (name, found) in enumerate(outcomes, start=1):
-            outcome = found if isinstance(found, CostFailure) else _finite(found)
-            if isinstance(outcome, CostFailure):
-                _measuring_failed(name, outcome, findings, archive, view)
-            else:
-                archive.keep_cost(name, outcome, shown[name].variant)
-                protocol = self._bench.protocol.under(shown[name].options)
-                _note_smaller_batch(name, outcome, protocol, archive, view)
-            view.count("costs", done, len(shown))
+        # The process loads a base of its own, for which a card that this one's fill has no room.
+        with set_aside(self._bench.held_bases):
+            for done, (name, found) in enumerate(outcomes, start=1):
+                self._take(name, found, shown[name])
+                view.count("costs", done, len(shown))
         view.clear()
+
+    def _take(self, name: str, found: CostRecord | CostFailure, shown: Candidate) -> None:
+        """Keeps what was found of a method, or says why there is nothing."""
+        findings, archive, view = self._findings, self._archive, self._view
+        outcome = found if isinstance(found, CostFailure) else _finite(found)
+        if isinstance(outcome, CostFailure):
+            _measuring_failed(name, outcome, findings, archive, view)
+            return
+        archive.keep_cost(name, outcome, shown.variant)
+        protocol = self._bench.protocol.under(shown.options)
+        _note_smaller_batch(name, outcome, protocol, archive, view)
 
 
 def _processes(archive: Archive) -> int:

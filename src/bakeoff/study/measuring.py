@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -131,17 +131,30 @@ def _as_chosen(study: Study, schedule: StudySchedule) -> Study:
 
 
 def opener_of(job: Mapping[str, Any]) -> Opener:
-    """How this process opens the study of a job; one that names no adapters has no plain loop."""
-    study = study_from_mapping(job["study"], folder=Path.cwd())
-    small = replace(study.options, base=TINY_REFERENCE, revision=None)
-    return Opener(
-        bench=partial(open_workbench, study, job["device"]),
-        alone=lambda name: open_workbench(study, job["device"], alone=name),
+    """How this process opens the study of a job; one that names no adapters has no plain loop.
+
+    For a GPU the study is read where it is opened first, in each fork: what reading imports, such
+    as PEFT and with it bitsandbytes, opens the card, and no fork after that could.
+    """
+
+    @cache
+    def study() -> Study:
+        return study_from_mapping(job["study"], folder=Path.cwd())
+
+    def small() -> object:
+        options = replace(study().options, base=TINY_REFERENCE, revision=None)
         # In all precisions: the library that unpacks is no cost of one method either.
-        small=partial(
-            load_bases, replace(study, options=small), job["device"], wanted=choices_of(study)
-        ),
-        plain=partial(load_plain, study) if job.get("adapters") else None,
+        return load_bases(
+            replace(study(), options=options), job["device"], wanted=choices_of(study())
+        )
+
+    if not job["device"].startswith("cuda"):
+        study()  # once for all forks
+    return Opener(
+        bench=lambda: open_workbench(study(), job["device"]),
+        alone=lambda name: open_workbench(study(), job["device"], alone=name),
+        small=small,
+        plain=(lambda: load_plain(study())) if job.get("adapters") else None,
         adapters={name: Path(place) for name, place in job.get("adapters", {}).items()},
     )
 

@@ -73,7 +73,7 @@ def as_it_runs(
     if compiled_before and bench.engine.compile == "auto":
         note(COMPILES)
         bench = compiled(bench)
-    if bench.engine.compile is True:
+    if bench.engine.compiles_on(bench.base.device.type):
         keep_compiled_apart()
     return bench, forecast
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from bakeoff.engine.compiling import keep_compiled_apart
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.also import also_workers
@@ -154,6 +155,8 @@ def opened(mapping: Mapping[str, Any], run: str, root: str, settled: Settled) ->
         bench = recomputing_of(bench)
     if settled.compiles and bench.engine.compile == "auto":
         bench = compiled(bench)
+    if bench.engine.compiles_on(bench.base.device.type):
+        keep_compiled_apart()
     for what, found in bench.fingerprints().items():
         wanted = settled.fingerprints.get(what)
         if found != wanted:

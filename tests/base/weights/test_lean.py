@@ -45,6 +45,20 @@ def sharded(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_base_that_memory_does_not_hold_is_not_torn(
+    folder: Path, load: Load, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The command line, and the driver of workers, say then that there is no room."""
+
+    def read(stored: StoredTensor, index: object) -> Tensor:
+        raise error
+
+    monkeypatch.setattr(StoredTensor, "__getitem__", read)
+    with pytest.raises(type(error)):
+        held(load("base", lean=True), torch.bfloat16)
+
+
 @pytest.mark.parametrize("reference", ["base", "scratch:tiny-gpt-neo"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("quantization", ["none", "int8", "nf4"])

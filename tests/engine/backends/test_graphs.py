@@ -279,8 +279,41 @@ def test_no_graph_of_larger_micro_batches_stays_when_memory_has_run_out(
     )
     trainer.run([candidate])
     assert candidate.state is RunState.COMPLETE
-    assert kept == [0]
+    assert kept == [0, 0], "first without graphs, then from half the rows"
+    assert trainer.micro_batch_size == 2
     assert len(stub.captures) > 2
+
+
+def test_what_has_no_memory_beside_graphs_runs_without_them_from_as_many_rows(
+    stub: StubGraphs, kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a pass of a second width runs once, and the first's graph has all the memory."""
+    bench = kit.bench("gpt_neo")
+
+    class Short(TokenSource):
+        def losses(self, cohort: Any, packed: Any, scale_K: Any = None) -> Any:
+            if torch.is_grad_enabled() and Graph.living and len(stub.captures) == 2:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().losses(cohort, packed, scale_K)
+
+    monkeypatch.setattr(train_module, "accelerated", lambda *_: nullcontext(StepGraphs()))
+    candidate = kit.candidate(bench.method("lora", rank=2), 1e-2)
+    recorder = kit.recorder()
+    trainer = train_module.Trainer(
+        bench.base,
+        Short(CPU),
+        kit.plan(30, prompt=(4, 60), max_length=72, rows_per_step=1),
+        kit.plan(5, seed=7),
+        ProtocolOptions(epochs=1, micro_batch_size=1, grad_accum_steps=1),
+        recorder,
+        1,
+    )
+    trainer.run([candidate])
+    assert candidate.state is RunState.COMPLETE
+    assert trainer.micro_batch_size == 1
+    assert len(stub.captures) == 2, "nothing is captured from then on"
+    [note] = recorder.notes
+    assert "uncaptured from here on" in note
 
 
 @pytest.mark.parametrize("invalidates", [False, True])

@@ -349,10 +349,13 @@ def load_tokenizer(
 
 @contextlib.contextmanager
 def translated(place: Path | str, kind: type[BakeoffError]) -> Iterator[None]:
-    """Turns any failure of the libraries that read a model into one error of ours."""
+    """Turns any failure of the libraries that read a model into one error of ours.
+
+    Memory that runs out, a GPU's too, says nothing of the files, and is raised as it is.
+    """
     try:
         yield
-    except (BakeoffError, MemoryError):
+    except (BakeoffError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # what they raise differs between models and versions
         lines = str(error).strip().splitlines()

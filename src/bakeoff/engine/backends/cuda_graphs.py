@@ -93,6 +93,7 @@ class StepGraphs:
         failed: Callable[[RuntimeError], None] | None = None,
     ) -> None:
         self._capture = capture
+        self._is_paused = False
         self._failed = failed
         self._shared: _Shared | None = None
         self._captured: dict[Hashable, _Captured] = {}
@@ -147,11 +148,27 @@ class StepGraphs:
         follows them is captured once more, as its graph may hold memory of theirs.
         """
         self._captured.clear()
+        self._is_paused = False
+
+    def pause(self) -> bool:
+        """Drops graphs and captures none until ``release``, as when there is no memory beside them.
+
+        What a graph computes in is its own: the pass of another shape, which runs once before its
+        capture, takes as much again.
+
+        Returns:
+            Whether there was a graph, so that there is more memory now.
+        """
+        if all(captured.graph is None for captured in self._captured.values()):
+            return False
+        self._captured.clear()
+        self._is_paused = True
+        return True
 
     def _run_part(self, captured: _Captured, part: Callable[[], None]) -> None:
         if captured.graph is not None:
             captured.graph.replay()
-        elif self._capture and not captured.is_warm:
+        elif self._capture and not self._is_paused and not captured.is_warm:
             assert self._shared is not None
             device = self._shared.total_K.device
             with on_side_stream(device):

@@ -10,7 +10,7 @@ import torch
 from bakeoff.base.devices import kind_of, present_profile
 from bakeoff.base.model import Base
 from bakeoff.memory import available_bytes, release_unused
-from bakeoff.ranks import smallest
+from bakeoff.ranks import ranks, smallest
 
 _OUT_OF_MEMORY: Final = (
     # PyTorch's allocators.
@@ -53,6 +53,15 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     replaced = error.__cause__ or error.__context__
     return "captur" in text and replaced is not None and is_out_of_memory(replaced)
+
+
+def may_try_smaller(error: BaseException) -> bool:
+    """Whether the same work is to be tried in smaller parts: memory ran out, and it can be.
+
+    Not in one of several processes of a run: the others wait for its part of a collective, and one
+    that is made again meets another of theirs.
+    """
+    return ranks().count == 1 and is_out_of_memory(error)
 
 
 def release_memory() -> None:

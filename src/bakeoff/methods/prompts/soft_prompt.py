@@ -119,6 +119,10 @@ class SoftPrompt(Method):
         # As the base's own layer has it, from the weights as loaded.
         embedding: Any = copy.copy(self.base.embedding)
         embedding._parameters = {"weight": nn.Parameter(self.base.source_embedding, False)}
+        # Its own, such as Gemma's scale, are where the base is; the weights are on the CPU.
+        embedding._buffers = {
+            name: b.cpu() for name, b in embedding._buffers.items() if b is not None
+        }
         length = self.options.prompt_length
         if self._given_PD is not None:
             return {_TENSOR: self._given_PD.repeat(-(-length // len(self._given_PD)), 1)[:length]}
