@@ -197,6 +197,27 @@ def costs() -> dict[str, Any]:
     return {"latency": latency, "captures": captures, "rows_per_second": speed}
 
 
+def epoch_seconds() -> dict[str, Any]:
+    """An epoch by a clock that replays alone move, and its passes and updates."""
+    before, timing.clock = timing.clock, lambda: _REPLAY_SECONDS * RECORD.replays
+    try:
+        base = base_of("gpt_neo", "bf16")
+        method = method_of(base, "lora")
+        bench = actions.workbench(base, method)
+        # Two passes of an update, of one row each.
+        found = timing.time_epoch(bench, method, 1, timing.Budget(train=0.0, evaluation=0.0))
+    finally:
+        timing.clock = before
+    plan = bench.plans["train"]
+    step = plan.epoch(bench.protocol.seed_list[0], 0)[0]
+    return {
+        "train": found["train"],
+        "passes": plan.tokens_padded / step.width,
+        "updates": plan.num_steps,
+        "replay": _REPLAY_SECONDS,
+    }
+
+
 def narrowed() -> dict[str, Any]:
     """A stack's part of some slots: the same numbers as an index by a list, and one index."""
     base = base_of("llama", "fp32")
@@ -286,6 +307,7 @@ RUN: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "broken-step": broken_step,
     "recomputed": recomputed,
     "costs": costs,
+    "epoch-seconds": epoch_seconds,
     "narrowed": narrowed,
     "fourier-generation": fourier_generation,
     "kept-on-the-host": kept_on_the_host,

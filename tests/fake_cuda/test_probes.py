@@ -18,6 +18,7 @@ NAMES = (
     "broken-step",
     "recomputed",
     "costs",
+    "epoch-seconds",
     "narrowed",
     "fourier-generation",
     "kept-on-the-host",
@@ -85,6 +86,13 @@ def test_no_cost_holds_the_capture(found: Any) -> None:
     assert answers["latency"] == pytest.approx(0.25), "a replay's time"
     # 24 tokens: one by the prompts' own pass, and one each to warm up two and then one row.
     assert answers["rows_per_second"] == pytest.approx(2 / (21 * 0.25))
+
+
+def test_an_update_is_timed_as_it_is_captured(found: Any) -> None:
+    """Subtracted from each pass as if it were not, it would make passes too cheap or too dear."""
+    answers = found("epoch-seconds")
+    wanted = answers["replay"] * (answers["passes"] + answers["updates"])
+    assert answers["train"] == pytest.approx(wanted)
 
 
 def test_slots_are_narrowed_by_an_index_made_once(found: Any) -> None:

@@ -141,6 +141,13 @@ class StepGraphs:
         self._run_part(finish, partial(parts.finish, shared.rates_K, shared.total_K))
         return shared.total_K
 
+    @property
+    def end(self) -> Callable[[], None] | None:
+        """Replays what follows the passes, as the last update left it; None where it is not
+        captured."""
+        finish = self._captured.get(_FINISH)
+        return None if finish is None or finish.graph is None else finish.graph.replay
+
     def release(self) -> None:
         """Drops graphs and buffers, as when there is no memory left.
 
