@@ -121,7 +121,7 @@ class SoftPrompt(Method):
         embedding._parameters = {"weight": nn.Parameter(self.base.source_embedding, False)}
         # Its own, such as Gemma's scale, are where the base is; the weights are on the CPU.
         embedding._buffers = {
-            name: b.cpu() for name, b in embedding._buffers.items() if b is not None
+            name: None if b is None else b.cpu() for name, b in embedding._buffers.items()
         }
         length = self.options.prompt_length
         if self._given_PD is not None:
