@@ -12,9 +12,11 @@ from bakeoff.decide.last_look import last_look
 from bakeoff.decide.recommendation import recommend
 from bakeoff.decide.referee.recommend import Outcome
 from bakeoff.engine.options import AdaptiveSeeds
+from bakeoff.runs.decisions import LookRecord
 from bakeoff.runs.records import Results
 from bakeoff.study.judging import level_of
 from bakeoff.study.looks import Looked, Scored, look_at
+from bakeoff.types import RunState
 from tests.decide.made import MARGIN, ratio, scores_of, study_of
 
 SEEDS = AdaptiveSeeds(at_least=3, at_most=10)
@@ -61,8 +63,14 @@ def run_by_looks(seed: int, gap: float) -> tuple[Looked, Results, list[str]]:
         level=level_of(SEEDS, 0.95),
         runs={n: own[: have.get(n, 1)] for n, own in runs.items()},
     )
-    protocol = {**results.study["protocol"], "seeds": {"at_least": 3, "at_most": 10}}
-    results = replace(results, study={**results.study, "protocol": protocol})
+    record = LookRecord(
+        num_seeds=found.num_seeds,
+        alpha=found.alpha,
+        methods=tuple(n for k, n in enumerate(names) if k not in found.earlier),
+        behind=tuple(names[k] for k in sorted(found.earlier)),
+    )
+    assert results.decision is not None
+    results = replace(results, decision=replace(results.decision, look=record))
     return found, replace(results, recommendation=recommend(results)), names
 
 
@@ -75,10 +83,7 @@ def test_the_recommendation_is_the_last_looks(gap: float) -> None:
         assert found.verdict == ANSWERS[standing.outcome], seed
         assert found.method == (None if standing.method is None else names[standing.method])
         assert {names[k] for k in standing.behind} <= {*found.behind}
-        known = last_look(results)
-        assert known is not None
-        assert known.num_seeds == look.num_seeds
-        assert known.alpha == pytest.approx(look.alpha)
+        assert last_look(results, names) is not None
         ends.add(look.num_seeds)
     assert len(ends) > 1
 
@@ -86,7 +91,7 @@ def test_the_recommendation_is_the_last_looks(gap: float) -> None:
 def test_it_is_said_which_look_it_is() -> None:
     for seed in range(25):
         look, results, _ = run_by_looks(seed, 0.06)
-        if look.num_seeds == 5 and last_look(results).behind:  # type: ignore[union-attr]
+        if look.num_seeds == 5 and look.earlier:
             assert "This is the look at 5 seeds, at its own level of 0.985; c and d were shown" in (
                 results.recommendation.why
             )
@@ -96,5 +101,33 @@ def test_it_is_said_which_look_it_is() -> None:
 
 def test_a_given_number_of_seeds_has_no_looks() -> None:
     results = study_of({"lora": 2.0, "head": 2.5})
-    assert last_look(results) is None
+    assert last_look(results, ["lora", "head"]) is None
     assert "look" not in results.recommendation.why
+
+
+def first_at(num_seeds: int) -> Results:
+    """A study that a look at so many seeds ended, with a method that was behind before."""
+    for seed in range(25):
+        look, results, names = run_by_looks(seed, 0.06)
+        if look.num_seeds == num_seeds and look.earlier and last_look(results, names):
+            return results
+    raise AssertionError(f"no study ended at {num_seeds} seeds")
+
+
+def test_what_the_look_did_not_see_is_judged_as_strictly_as_pairs() -> None:
+    results = first_at(5)
+    assert results.decision is not None and results.decision.look is not None
+    look, names = results.decision.look, list(results.methods)
+    # Within limits another method leads than the one that the others were behind.
+    assert last_look(results, look.methods[1:]) is None
+    # One that came later was not in the look, nor were seeds that came later.
+    longer = replace(results.methods[look.methods[0]], seeds=tuple(range(10)))
+    grown = replace(results, methods={**results.methods, look.methods[0]: longer})
+    assert last_look(grown, names) is None
+    added = replace(results, methods={**results.methods, "e": results.methods["a"]})
+    assert last_look(added, [*names, "e"]) is None
+    # One of whose seeds one did not end well is not recommended, and was in the look.
+    lost = replace(results.methods[look.methods[0]], state=RunState.DIVERGED)
+    failed = replace(results, methods={**results.methods, look.methods[0]: lost})
+    assert last_look(failed, names) is None
+    assert "This is the look" not in recommend(failed).why

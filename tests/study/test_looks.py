@@ -117,6 +117,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         found = looked({"a": scored("a", 0.0, 3)})
         more = methods["two"].asked < 5
         return Looked(
+            names=("one", "two"),
             num_seeds=3 if more else 5,
             standing=found.standing,
             alpha=0.02,

@@ -1,72 +1,47 @@
-"""Adaptive seeds: what the look that ended a study may say, read from its results."""
+"""Seeds that follow from looks: whether the recommendation is the last look's."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from bakeoff.decide.referee.looks import look_alphas
 from bakeoff.decide.verdicts import finished_methods
 from bakeoff.formatting import join
+from bakeoff.runs.decisions import LookRecord
 from bakeoff.runs.records import Results
-from bakeoff.runs.settings import setting
 
 
-@dataclass(frozen=True, kw_only=True)
-class LastLook:
-    """The look after which nothing more was trained.
+def last_look(results: Results, candidates: Sequence[str]) -> LookRecord | None:
+    """The look whose answer is the study's.
 
     A study ends as soon as a look recommends, by what that look may spend of the error, among those
-    that no earlier look has shown behind. The recommendation is this look's, so that a study that
-    has ended says what it ended for. The errors of all looks together are the study's own.
+    that no earlier look has shown behind. Judged again more strictly, it could say undecided for
+    good. The errors of all looks together are the study's own.
 
-    Attributes:
-        num_seeds: of the look. alpha: what it may spend.
-        behind: methods that have fewer seeds, as an earlier look has shown them behind.
+    Args:
+        results: the study's. candidates: that may be recommended, within its limits.
+
+    Returns:
+        None where the results are not what the look saw: one of its methods did not end well, is
+        outside of limits, or has more seeds, as of a study that was decided and then changed.
     """
-
-    num_seeds: int
-    alpha: float
-    behind: frozenset[str]
-
-    def alive(self, names: Sequence[str]) -> list[str]:
-        """Those of some methods that took part in the look; all where none of them did."""
-        return [name for name in names if name not in self.behind] or list(names)
-
-    def described(self, taking_part: Sequence[str]) -> str:
-        """What a reader must know of it.
-
-        Args:
-            taking_part: names of methods that may be recommended.
-        """
-        text = (
-            f"This is the look at {self.num_seeds} seeds, at its own level of {1 - self.alpha:.4g}"
-        )
-        out = sorted(self.behind.intersection(taking_part))
-        if out and len(out) < len(taking_part):
-            are = "was" if len(out) == 1 else "were"
-            text += f"; {join(out)} {are} shown behind at an earlier one"
-        return f"{text}."
-
-
-def last_look(results: Results) -> LastLook | None:
-    """The last look of a study; None where its number of seeds was given, or none was reached."""
-    bounds = setting(results.study, "protocol.seeds")
-    if not isinstance(bounds, Mapping) or results.decision is None:
+    look = None if results.decision is None else results.decision.look
+    if look is None:
         return None
-    shares = look_alphas(1.0, at_least=bounds.get("at_least", 3), at_most=bounds.get("at_most", 10))
-    seeds = {
+    trained = {
         name: len(method.seeds)
         for name, method in finished_methods(results).items()
         if method.external is None
     }
-    reached = [number for number in shares if number <= max(seeds.values(), default=0)]
-    if not reached:
+    is_whole = set(trained) == {*look.methods, *look.behind} and set(trained) <= set(candidates)
+    if not is_whole or any(trained[name] != look.num_seeds for name in look.methods):
         return None
-    # Pairs are judged by what the look that spends least may spend.
-    whole = (1.0 - results.decision.level) / min(shares.values())
-    return LastLook(
-        num_seeds=max(reached),
-        alpha=whole * shares[max(reached)],
-        behind=frozenset(name for name, number in seeds.items() if number < max(reached)),
-    )
+    return look
+
+
+def look_words(look: LookRecord) -> str:
+    """What a reader must know of a recommendation that is a look's."""
+    text = f"This is the look at {look.num_seeds} seeds, at its own level of {1 - look.alpha:.4g}"
+    if look.behind:
+        are = "was" if len(look.behind) == 1 else "were"
+        text += f"; {join(list(look.behind))} {are} shown behind at an earlier one"
+    return f"{text}."

@@ -13,7 +13,7 @@
    part, as nothing may be said of it and it would keep the rest from being judged.
 5. Of equivalent methods the cheapest is recommended: the smaller adapter, then the faster epoch,
    then fewer parameters, then the better result, then the name.
-6. Where seeds follow from looks, the recommendation is the last look's (``LastLook``).
+6. Where seeds follow from looks, the recommendation is the last look's (``last_look.py``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from bakeoff.decide.changes import what_would_change
 from bakeoff.decide.drops import drop_breaches, drops_of
 from bakeoff.decide.evidence import evidence_from
-from bakeoff.decide.last_look import LastLook, last_look
+from bakeoff.decide.last_look import last_look, look_words
 from bakeoff.decide.limits import Limits
 from bakeoff.decide.money import prices_of
 from bakeoff.decide.referee.advice import method_among, recommendation
@@ -54,6 +54,7 @@ from bakeoff.decide.verdicts import (
 )
 from bakeoff.formatting import join
 from bakeoff.metrics.judge import NAME as JUDGE
+from bakeoff.runs.decisions import LookRecord
 from bakeoff.runs.records import (
     DecisionRecord,
     Estimate,
@@ -114,10 +115,8 @@ def recommend(results: Results, limits: Limits | None = None) -> Recommendation:
         return replace(found, why=_sentences(reached(results, leader), found.why))
     case = _case(results, results.decision, inside, has_outside=bool(outside))
     found = _decided(case)
-    everyone = _candidates(results)
-    if case.look is not None:
-        everyone = case.look.alive(everyone)
-    unlimited = replace(case.question, candidates=everyone, scope="")
+    # Other methods than a look had are asked as strictly as pairs are judged.
+    unlimited = replace(case.question, scope="", alpha=1.0 - case.decision.level)
     kept = [] if found.method is None else [drop.kept(results, found.method) for drop in drops]
     return replace(
         found,
@@ -151,13 +150,13 @@ class _Case:
     inside: Sequence[str]
     evidence: Evidence
     question: Question
-    look: LastLook | None
+    look: LookRecord | None
 
 
 def _case(
     results: Results, decision: DecisionRecord, inside: Sequence[str], *, has_outside: bool
 ) -> _Case:
-    metric, look = results.primary, last_look(results)
+    metric, look = results.primary, last_look(results, inside)
     finished = finished_methods(results)
     estimates = {name: tested(results, m) for name, m in finished.items()} | {
         name: tested(results, b) for name, b in results.baselines.items()
@@ -179,7 +178,7 @@ def _case(
         margin=0.0 if margin is None else margin.value,
         alpha=1.0 - decision.level if look is None else look.alpha,
         baselines=baselines,
-        candidates=inside if look is None else look.alive(inside),
+        candidates=inside if look is None else [n for n in inside if n not in look.behind],
         costs={name: places[price] for name, price in prices.items()} if len(places) > 1 else None,
         unit=unit_of(results, metric.name, evidence.num_rows),
         metric=metric.name,
@@ -230,25 +229,24 @@ def _decided(case: _Case) -> Recommendation:
     """What the rules say, in the study's words and with what it would take to know more."""
     results = case.results
     found = recommendation(case.evidence, case.question)
-    look, alive = case.look, set(case.question.candidates or ())
-    earlier = tuple(name for name in case.inside if name not in alive)
+    look = case.look
     leader = found.method or min(case.inside, key=lambda name: rank(results, name))
     are_too_few = found.needs is not None and not all(
         case.evidence.tests.has_seeds[k, k]
         for k in map(case.evidence.position, (*case.inside, *case.question.baselines))
     )
     needs = None if found.needs is None else _priced(case, found.needs, found.undecided)
-    fallback = found.fallback
+    fallback, decision = found.fallback, replace(case.decision, level=1.0 - case.question.alpha)
     return replace(
         found,
         needs=needs,
-        behind=(*found.behind, *earlier),
+        behind=(*found.behind, *(() if look is None else look.behind)),
         why=_sentences(
             reached(results, leader),
             found.why,
-            "" if look is None else look.described(case.inside),
+            "" if look is None else look_words(look),
             cost_of_needs(needs, are_too_few=are_too_few),
-            "" if fallback is None else fallback_words(results, case.decision, fallback),
+            "" if fallback is None else fallback_words(results, decision, fallback),
         ),
         runners_up=() if found.method is None else _runners_up(case, found.method),
     )

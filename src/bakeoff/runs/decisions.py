@@ -103,12 +103,28 @@ class DecisionWarning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LookRecord:
+    """The look at a study's test scores after which nothing more was trained.
+
+    Attributes:
+        num_seeds: of each method that took part. alpha: of the error, what it may spend.
+        methods: that took part. behind: those that an earlier look had shown behind.
+    """
+
+    num_seeds: int
+    alpha: float
+    methods: tuple[str, ...]
+    behind: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class DecisionRecord:
     """By what the verdicts of a study were reached, fixed before the test set was opened.
 
     Attributes:
         metric: the one that decides. level: of the verdicts, for each family.
         margins: by metric. tolerance: the regret that the study accepts where nothing is decided.
+        look: the last one, where seeds follow from looks and no more are wanted.
     """
 
     metric: str
@@ -116,6 +132,7 @@ class DecisionRecord:
     margins: dict[str, Margin] = field(default_factory=dict)
     tolerance: float | None = None
     warnings: tuple[DecisionWarning, ...] = ()
+    look: LookRecord | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
 from bakeoff.metrics.base import is_judged, is_mean
 from bakeoff.metrics.contract import Metric
+from bakeoff.runs.decisions import LookRecord
 from bakeoff.study.judging import decision_for, judged_runs
 from bakeoff.study.looks import Looked, Scored, look_at
 from bakeoff.study.study import Study
@@ -73,6 +74,22 @@ def looked_at(
         higher_is_better=metric.higher_is_better,
         margin=decision.margins[metric.name].value,
         alpha=1.0 - study.options.decision.level,
+    )
+
+
+def last_look(study: Study, bench: Workbench, findings: Findings) -> LookRecord | None:
+    """The look that ended a study; None where more seeds are wanted, or their number was given."""
+    seeds = bench.protocol.seeds
+    if not isinstance(seeds, AdaptiveSeeds):
+        return None
+    found = looked_at(study, bench, findings, seeds)
+    if found is None or found.wanted or not found.num_seeds:
+        return None
+    return LookRecord(
+        num_seeds=found.num_seeds,
+        alpha=found.alpha,
+        methods=tuple(n for k, n in enumerate(found.names) if k not in found.earlier),
+        behind=tuple(found.names[k] for k in sorted(found.earlier)),
     )
 
 

@@ -53,16 +53,19 @@ class Looked:
     """What the looks that can be taken have said.
 
     Attributes:
-        num_seeds: of the last look; zero before the first.
+        names: of the methods. num_seeds: of the last look; zero before the first.
         standing: after it, by the position of methods and then of baselines.
         alpha: the error that the last look could spend, of all verdicts together.
+        earlier: positions of methods that looks before it have shown behind.
         wanted: names of the methods that are to be trained with more seeds; none when all is over.
         next_seeds: how many each of them is to have; zero when all is over.
     """
 
+    names: tuple[str, ...]
     num_seeds: int
     standing: Standing
     alpha: float
+    earlier: frozenset[int] = frozenset()
     wanted: tuple[str, ...] = ()
     next_seeds: int = 0
 
@@ -90,7 +93,7 @@ def look_at(
     names, taking_part = list(methods), [*methods.values(), *baselines.values()]
     candidates = list(range(len(names)))
     standing, wanted = NOTHING_SAID, candidates
-    looked = Looked(num_seeds=0, standing=standing, alpha=0.0)
+    looked = Looked(names=tuple(names), num_seeds=0, standing=standing, alpha=0.0)
     for num_seeds, share in alphas.items():
         missing = tuple(names[k] for k in wanted if taking_part[k].asked < num_seeds)
         if missing:
@@ -98,6 +101,7 @@ def look_at(
         parts = [
             one.first(num_seeds, is_baseline=k >= len(names)) for k, one in enumerate(taking_part)
         ]
+        earlier = standing.behind
         standing = look(
             parts,
             standing,
@@ -109,7 +113,13 @@ def look_at(
             margin=margin,
             alpha=share,
         )
-        looked = Looked(num_seeds=num_seeds, standing=standing, alpha=share)
+        looked = Looked(
+            names=tuple(names),
+            num_seeds=num_seeds,
+            standing=standing,
+            alpha=share,
+            earlier=earlier,
+        )
         wanted = wants_seeds(parts, standing, candidates=candidates, aim="recommendation")
         if not wanted:
             break

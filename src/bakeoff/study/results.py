@@ -36,6 +36,7 @@ from bakeoff.runs.records import (
 )
 from bakeoff.search.method_search import record_of
 from bakeoff.search.schedule import MethodSearch, rungs_of
+from bakeoff.study.adaptive import last_look
 from bakeoff.study.curve import curve_notes, judge_curve, sizes_left_out
 from bakeoff.study.environment import environment_of
 from bakeoff.study.judged_notes import judge_notes
@@ -76,6 +77,7 @@ def build_results(study: Study, bench: Workbench, findings: Findings, *, complet
     for name in bench.also:
         also[name], warnings = judge_also(study, bench, findings, decision, name)
         decision = replace(decision, warnings=(*decision.warnings, *warnings))
+    decision = replace(decision, look=last_look(study, bench, findings))
     methods = {
         e.name: replace(
             _method(bench, findings, e.name, judged, decision), also_test=also_of(also, e.name)
