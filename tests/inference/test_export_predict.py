@@ -335,3 +335,18 @@ def test_a_folder_that_is_no_run_and_a_base_that_changed_are_refused(
     outcome = cli("predict", "out", lines.name, "--candidate", IDS["lora"])
     assert outcome.code == 2
     assert "the base scratch:tiny-gpt-neo has changed since this run began" in outcome.err
+
+
+def test_rows_that_are_divided_otherwise_now_are_not_measured_on(
+    run: Path, cli: Run, place: Path
+) -> None:
+    """Some of them may be rows that it was trained on."""
+    other = place / "other"
+    shutil.copytree(run, other)
+    inputs = json.loads((other / "inputs.json").read_text(encoding="utf-8"))
+    (other / "inputs.json").write_text(json.dumps({**inputs, "data": "0"}), encoding="utf-8")
+    outcome = cli("export", other, "--candidate", IDS["lora"], "--to", "lora", "--out", "o")
+    assert outcome.code == 0, outcome.err
+    assert "the study's rows are not those that it was trained on" in outcome.out + outcome.err
+    text = (place / "o" / "bakeoff_conversion.json").read_text(encoding="utf-8")
+    assert json.loads(text).get("validation_rows") in (None, 0)

@@ -94,7 +94,7 @@ class TestSpreadOfARun:
         found, _ = spread_of(tmp_path)
         # Rows of a group are drawn alone here, so that the mean of four varies half as much.
         assert found.row == pytest.approx(plain.row / 2, rel=0.2)
-        assert "100 rows" in found.basis
+        assert found.counted == "group" and "100 groups" in found.basis
 
     def test_a_metric_that_is_a_function_of_a_mean_is_in_its_own_unit(self, tmp_path: Path) -> None:
         results = copy_of("searched", tmp_path)
@@ -155,19 +155,7 @@ class TestWhatIsSaid:
         assert part in plan.says[0]
 
     def test_groups_are_called_so(self) -> None:
-        spread = typical_of("nll")
-        assert spread is not None
-        plan = plan_power(
-            spread,
-            metric="nll",
-            unit="nats per token",
-            margin=0.02,
-            level=0.95,
-            methods=3,
-            seeds=3,
-            rows=40,
-            counted="group",
-        )
+        plan = planned(3, 40, Spread(row=0.28, seed=0.005, counted="group", basis="made up"))
         assert "3 seeds of each method and 40 test groups" in plan.says[0]
         assert "groups are what is missing" in plan.says[1]
 
@@ -257,3 +245,14 @@ class TestCommand:
         study = small_study(protocol={"seeds": {"at_least": 3, "at_most": 6}})
         (place / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
         assert json.loads(cli("plan", "study.yaml", "--json").out)["power"]["level"] > 0.95
+
+    def test_a_run_of_groups_says_nothing_of_rows(
+        self, plan: Callable[..., Any], place: Path
+    ) -> None:
+        copy_of("searched", place / "earlier")
+        write_scores(place / "earlier", rows=400)
+        groups = {"test": [index // 4 for index in range(400)]}
+        (place / "earlier/groups.json").write_text(json.dumps(groups), encoding="utf-8")
+        found = json.loads(plan("--like", "earlier", "--json").out)
+        assert found["power"] is None
+        assert any("from row to row is not known" in note for note in found["notes"])

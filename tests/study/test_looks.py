@@ -146,7 +146,13 @@ def test_a_study_trains_more_seeds_of_those_that_need_them(
     methods = results()["methods"]
     assert (methods["one"]["seeds"], methods["two"]["seeds"]) == ([0, 1, 2], [0, 1, 2, 3, 4])
     assert trained[6:] == ["two-lr0.01-s3", "two-lr0.01-s4"]
-    assert undecided == [3, 5]
+    assert undecided == [3, 5, 5]  # the last again, for the record
+    assert results()["decision"]["look"] == {
+        "num_seeds": 5,
+        "alpha": 0.02,
+        "methods": ["one", "two"],
+        "behind": [],
+    }
     assert {c["level"] for c in results()["comparisons"]} == {0.98}
     # Without its results and checkpoints nothing is made again.
     before = curves(results())

@@ -737,3 +737,9 @@ def test_the_cache_knows_the_template(write: Write, tmp_path: Path) -> None:
     assert seen[0] == seen[2] != seen[1]
     assert len(list((tmp_path / "cache").iterdir())) == 2
     assert read_of(data.splits["train"], 0)
+
+
+def test_a_conversation_that_is_cut_off_is_an_error_and_no_text() -> None:
+    task = with_found(task_of(kind="chat"), {"messages": "messages"})
+    with pytest.raises(DataError, match="messages"):
+        task.prompt({"messages": '[{"role": "user", "content": "hi"'})

@@ -21,7 +21,8 @@ def set_aside(bases: Iterable[Base]) -> Iterator[None]:
     try:
         for base in bases:
             if base.device.type == "cuda" and not base.is_sharded:
-                if base.held_bytes > available_bytes():
+                # The process that gets the room loads the same weights into memory first.
+                if 2 * base.held_bytes > available_bytes():
                     continue
                 moved.append((base, []))
                 for tensor in _tensors(base):

@@ -106,7 +106,7 @@ def _factors_of(name: str, varied: Sequence[bool]) -> tuple[str, ...]:
 
 
 def _design(places: Mapping[str, Key], scored: Collection[str]) -> _Design:
-    """What of a design is whole; with fewer seeds in one cell it still counts."""
+    """What of a design is whole, whatever the number of seeds in a cell."""
     known = {key: name for name, key in places.items() if name in scored}
     cells = {key[1:] for key in places.values()}
     methods = dict.fromkeys(key[0] for key in places.values())

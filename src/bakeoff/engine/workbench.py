@@ -142,7 +142,7 @@ class Workbench:
         held = [f"{self.base.device.type}, {self.base.compute_dtype}", self.base.choice.label]
         return {
             "base": self.base.source.fingerprint,
-            "data": _digest(self.data.splits[split] for split in SPLITS),
+            "data": digest_of_data(self.data),
             "device and precision": ", ".join(filter(None, held)),
         }
 
@@ -211,6 +211,11 @@ def plan_of(
         pad_id=int(base.tokenizer.pad_token_id),
         fine_widths=task.fine_widths,
     )
+
+
+def digest_of_data(data: TaskData) -> str:
+    """Of all splits: what a run's folder keeps, and a later call must find."""
+    return _digest(data.splits[split] for split in SPLITS)
 
 
 def _digest(parts: Iterable[SplitData]) -> str:

@@ -13,11 +13,13 @@ from bakeoff.data.batches import BatchPlan
 from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.score import example_nlls
-from bakeoff.engine.workbench import plan_of
-from bakeoff.errors import BakeoffError
+from bakeoff.engine.workbench import digest_of_data, plan_of
+from bakeoff.errors import BakeoffError, StoreError
 from bakeoff.inference.finished import FinishedRun
 from bakeoff.methods.contract import Method, Tensors
 from bakeoff.methods.switcher import Switcher
+from bakeoff.runs.folder import INPUTS_FILE
+from bakeoff.runs.reading import read_json
 from bakeoff.study.opening import prepare_data
 
 
@@ -69,6 +71,14 @@ class Validation:
         study = run.study
         methods = {entry.name: entry.build(self._base) for entry in study.entries}
         data = prepare_data(study, self._base, methods)
+        inputs = read_json(run.path / INPUTS_FILE)
+        known = inputs.get("data") if isinstance(inputs, Mapping) else None
+        if known not in (None, digest_of_data(data)):
+            raise StoreError(
+                f"{run.path}: the study's rows are not those that it was trained on, or this "
+                "version divides them otherwise; restore the data, or train it again in another "
+                "folder"
+            )
         self._plan: BatchPlan = plan_of(
             data.splits["validation"],
             run.task.max_length,

@@ -139,8 +139,8 @@ class FinishedRun:
         if self._asks_trust:  # without its code a base may be another model of the same weights
             raise ConfigError(
                 f"{self.path}: the study's base {self.study.options.base} runs code that stands "
-                "beside it (trust_remote_code: true), which a run that is only read does only "
-                "where you say so; read that code, then give --trust-remote-code, or "
+                "beside it (trust_remote_code: true), and reading a run does not run it unless "
+                "you say so; read that code, then give --trust-remote-code, or "
                 "trust_remote_code=True in Python"
             )
 

@@ -16,6 +16,7 @@ from statistics import median
 from typing import Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bakeoff.decide.referee.arrays import group_indices
 from bakeoff.decide.referee.components import Components, components_of
@@ -34,6 +35,7 @@ from bakeoff.runs.places import candidate_folder
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import MetricRecord, Results
 
+Counted = Literal["row", "group"]
 _SCORES: Final = "scores/test.npz"
 _TYPICAL: Final = {"nll": (0.28, 0.005)}
 """Standard deviations from row to row, of two methods' difference, and from seed to seed: what
@@ -48,6 +50,7 @@ class Spread:
         row: of the difference of two methods from row to row, the median over pairs of methods.
         least_row, most_row: of the pairs that differ least and most; None where that is not known.
         seed: of a method's value from seed to seed. residual: of a single score beside both.
+        counted: what a row is here: a test row, or a group of rows that hang together.
         basis: where this comes from, in words.
     """
 
@@ -56,6 +59,7 @@ class Spread:
     residual: float = 0.0
     least_row: float | None = None
     most_row: float | None = None
+    counted: Counted = "row"
     basis: str
 
     @property
@@ -71,8 +75,7 @@ class PowerPlan:
     Attributes:
         metric: what decides. unit: its unit. margin: a difference that does not matter.
         level: of all verdicts together. methods: that are compared, baselines included.
-        seeds: of each method. rows: of the test set, or its groups; counted: which, in the
-            singular.
+        seeds: of each method. rows: of the test set, or its groups, as the spread has it.
         spread: what it rests on.
         detectable: the difference that is found with 80 % probability; None where none is.
         recognised: the share of pairs of equal methods that would be called equivalent.
@@ -89,7 +92,6 @@ class PowerPlan:
     methods: int
     seeds: int
     rows: int
-    counted: str = "row"
     spread: Spread
     detectable: float | None
     recognised: float
@@ -109,7 +111,6 @@ def plan_power(
     methods: int,
     seeds: int,
     rows: int,
-    counted: str = "row",
 ) -> PowerPlan:
     """What so many seeds and rows can say of so many methods.
 
@@ -117,8 +118,7 @@ def plan_power(
         spread: how scores vary. metric: what decides. unit: its unit, for sentences.
         margin: a difference that does not matter. level: of all verdicts together.
         methods: that are compared, baselines included.
-        seeds: of each method. rows: of the test set, or its groups. counted: which, in the
-            singular.
+        seeds: of each method. rows: of the test set, or its groups, as the spread has it.
     """
     found = pair_power(
         spread.pair,
@@ -128,7 +128,7 @@ def plan_power(
         margin=margin,
         alpha=1.0 - level,
     )
-    says = _sentences(spread, found, unit, margin, level, methods, seeds, rows, counted)
+    says = _sentences(spread, found, unit, margin, level, methods, seeds, rows)
     return PowerPlan(
         metric=metric,
         unit=unit,
@@ -137,7 +137,6 @@ def plan_power(
         methods=methods,
         seeds=seeds,
         rows=rows,
-        counted=counted,
         spread=spread,
         detectable=found.detectable if math.isfinite(found.detectable) else None,
         recognised=found.recognised,
@@ -181,7 +180,14 @@ def spread_of(folder: Path) -> tuple[Spread, MetricRecord]:
             f"same test rows; two are needed to see how {metric.title} varies: finish that study, "
             "or give another folder"
         )
-    return _spread(folder, parts, metric.name), metric
+    first = next(iter(results.methods.values())).candidates[0]
+    counted: Counted = "row" if _groups(folder, results, first) is None else "group"
+    return _spread(folder, parts, metric.name, counted), metric
+
+
+def _groups(folder: Path, results: Results, candidate: str) -> NDArray[np.int64] | None:
+    """[N] the group of each test row of the run that a candidate is of; None without groups."""
+    return groups_of(candidate_folder(folder, results, candidate).parents[1]).get("test")
 
 
 def _components(
@@ -191,7 +197,7 @@ def _components(
     statistics, groups = [], None
     for candidate in candidates:
         place = candidate_folder(folder, results, candidate)
-        groups = groups_of(place.parents[1]).get("test")
+        groups = _groups(folder, results, candidate)
         arrays = read_arrays(place / _SCORES)
         found = None if arrays is None else arrays.get(metric)
         if found is not None and found.ndim == 2 and found.shape[1] == 2 and len(found) > 1:
@@ -204,7 +210,7 @@ def _components(
     return components_of(of_runs(statistics, one.value, is_ratio=is_mean(one), groups=inverse))
 
 
-def _spread(folder: Path, parts: Mapping[str, Components], metric: str) -> Spread:
+def _spread(folder: Path, parts: Mapping[str, Components], metric: str, counted: Counted) -> Spread:
     rows, seeds, residuals = [], [], []
     for a, b in itertools.combinations(parts.values(), 2):
         own = float(a.seed_variance), float(b.seed_variance)
@@ -217,7 +223,7 @@ def _spread(folder: Path, parts: Mapping[str, Components], metric: str) -> Sprea
     typical = typical_of(metric)
     most = max(part.num_seeds for part in parts.values())
     size = next(iter(parts.values())).rows.size
-    basis = f"{folder} ({len(parts)} methods, {_count(most, 'seed')}, {_count(size, 'row')})"
+    basis = f"{folder} ({len(parts)} methods, {_count(most, 'seed')}, {_count(size, counted)})"
     seed = math.sqrt(float(np.mean(seeds))) if seeds else 0.0 if typical is None else typical.seed
     if not seeds and typical is not None:
         basis += f", and of seeds {typical.basis}"
@@ -229,6 +235,7 @@ def _spread(folder: Path, parts: Mapping[str, Components], metric: str) -> Sprea
         most_row=max(rows),
         seed=seed,
         residual=math.sqrt(float(np.mean(residuals))) if residuals else 0.0,
+        counted=counted,
         basis=basis,
     )
 
@@ -242,9 +249,9 @@ def _sentences(
     methods: int,
     seeds: int,
     rows: int,
-    counted: str,
 ) -> list[str]:
     """What the design finds, what it rests on, and what is missing: rows before seeds."""
+    counted = spread.counted
     design = f"{_count(seeds, 'seed')} of each method and {_count(rows, f'test {counted}')}"
     factor = scale_of(unit).factor
     if rows < MIN_DIFFERING_ROWS:
@@ -264,7 +271,7 @@ def _sentences(
             f"{100 * found.recognised:.0f} % of pairs of equal methods would be recognised as "
             f"equal (margin {factor * margin:.3g}, level {level:.3g})."
         ]
-    says.append(_missing(spread, found, f"{factor * margin:.3g}", seeds, rows, counted))
+    says.append(_missing(spread, found, f"{factor * margin:.3g}", seeds, rows))
     between = ""
     if spread.least_row is not None and spread.most_row is not None:
         least, most = factor * spread.least_row, factor * spread.most_row
@@ -277,8 +284,8 @@ def _sentences(
     return says
 
 
-def _missing(spread: Spread, found: Power, margin: str, seeds: int, rows: int, counted: str) -> str:
-    needs = found.needs
+def _missing(spread: Spread, found: Power, margin: str, seeds: int, rows: int) -> str:
+    needs, counted = found.needs, spread.counted
     if needs is None and found.limit is None:
         return f"That is enough for the margin of {margin}."
     if needs is None:

@@ -146,7 +146,7 @@ def _examples_file(folder: Path, results: Results) -> Path:
     return folder / EXAMPLES_FILE
 
 
-def test_groups(run: Run) -> NDArray[np.int64] | None:
+def groups_of_test_rows(run: Run) -> NDArray[np.int64] | None:
     """[N] the group of each test row, by index ascending; None where each stands alone."""
     known = groups_of(_examples_file(run.folder, run.results).parent).get("test")
     indices = sorted(example.index for example in run.examples)

@@ -14,7 +14,7 @@ from bakeoff.decide.limits import Limits
 from bakeoff.decide.recommendation import shown_recommendation
 from bakeoff.formatting import join, scale_of
 from bakeoff.report.comparable import Comparability
-from bakeoff.report.load import Run, row_metric_of, test_groups
+from bakeoff.report.load import Run, groups_of_test_rows, row_metric_of
 from bakeoff.report.scores import BITS_PER_BYTE, NLL, Scores, all_scores
 from bakeoff.runs.records import Comparable, Comparison, MetricRecord
 
@@ -170,8 +170,8 @@ def _compared(
     def value(sums: NDArray[Any]) -> Any:
         return _shown(metric, sums[..., 0] / sums[..., 1])
 
-    groups = [known for label in scores if (known := test_groups(runs[label])) is not None]
-    # Of what was made elsewhere once there are no more runs to come.
+    groups = [known for label in scores if (known := groups_of_test_rows(runs[label])) is not None]
+    # What was made elsewhere and has one run can get no more.
     single = [
         label
         for label in scores

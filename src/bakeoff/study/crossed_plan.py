@@ -108,7 +108,6 @@ def _as_one_family(
                 methods=methods,
                 seeds=power.seeds,
                 rows=rows,
-                counted=power.counted,
             ),
         )
     return found

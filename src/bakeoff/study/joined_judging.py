@@ -159,7 +159,7 @@ def join_sets(
 
         for method, found in scores.methods.items():
             runs[method] = taken(found)
-            # What was made elsewhere has no seeds: its one run is all there is.
+            # Of what was made elsewhere, one run may be all there is.
             if method in scores.external and len(found) == 1:
                 fixed.add(method)
         for plain, found in scores.baselines.items():

@@ -25,12 +25,15 @@ from bakeoff.execution.findings import Findings
 from bakeoff.execution.scores import SetScores
 from bakeoff.formatting import TIMES_100
 from bakeoff.metrics.base import MeanMetric, is_judged, is_mean
+from bakeoff.metrics.choice_nlls import Brier, LabelNll
 from bakeoff.metrics.contract import Metric
 from bakeoff.metrics.judge import NAME as JUDGE
 from bakeoff.metrics.likelihood import BitsPerByte, Nll
 from bakeoff.runs.records import DecisionRecord, DecisionWarning, Estimate, Margin
 from bakeoff.study.study import Study
 from bakeoff.tasks.contract import Task
+
+_NEVER_NEGATIVE = (Nll, BitsPerByte, LabelNll, Brier)
 
 
 def judge_study(
@@ -230,7 +233,7 @@ def bounds_of(metric: Metric) -> tuple[float | None, float | None]:
     if metric.unit == TIMES_100:
         return (0.0, 1.0)
     # Of a metric of one's own nothing is known.
-    return (0.0, None) if isinstance(metric, Nll | BitsPerByte) else (None, None)
+    return (0.0, None) if isinstance(metric, _NEVER_NEGATIVE) else (None, None)
 
 
 def withheld_of(gold: Mapping[int, int], task: Task, metric: Metric) -> str | None:

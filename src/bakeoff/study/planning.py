@@ -92,6 +92,14 @@ def plan_study(
     ):
         plan = replace(plan, notes=(*plan.notes, _ONE_PROCESS))
     metric = next(m for m in bench.task.metrics if m.name == deciding)
+    counted = "row" if bench.data.splits["test"].groups is None else "group"
+    if spread is not None and spread.counted != counted:
+        other = (
+            f"how scores vary from {counted} to {counted} is not known, which is what this study's "
+            f"test set is made of (from {spread.counted} to {spread.counted} it is, by "
+            f"{spread.basis}); --like DIR takes it from a run of {counted}s"
+        )
+        return replace(plan, notes=(*plan.notes, other))
     if spread is None:
         unknown = (
             f"which differences in {metric.title} this design finds is not known before anything "
@@ -138,7 +146,6 @@ def _power(
         methods=len(bench.entries) + len(bench.entrants) + _compared(bench, metric),
         seeds=len(schedule.seeds),
         rows=num_rows,
-        counted="row" if test.groups is None else "group",
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from bakeoff.engine.backends import memory
 from bakeoff.engine.backends.memory import free_bytes, is_out_of_memory, rows_that_fit
 from bakeoff.errors import OutOfMemoryError
+from bakeoff.ranks import LeftAloneError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 OUT_OF_MEMORY = [
@@ -37,6 +38,7 @@ OTHERS = [
     RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx(handle)`"),
     RuntimeError("CUDA error: operation not permitted when stream is capturing"),
     ValueError("out of memory"),
+    LeftAloneError("memory ran out in process 1 of 2 (CUDA out of memory)"),
     OSError(errno.ENOENT, "No such file or directory"),
 ]
 

@@ -10,7 +10,7 @@ import torch
 from bakeoff.base.devices import kind_of, present_profile
 from bakeoff.base.model import Base
 from bakeoff.memory import available_bytes, release_unused
-from bakeoff.ranks import ranks, smallest
+from bakeoff.ranks import LeftAloneError, ranks, smallest
 
 _OUT_OF_MEMORY: Final = (
     # PyTorch's allocators.
@@ -42,6 +42,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     An allocation that fails inside a capture ends the capture, whose own error is then the one
     that arrives: the error that it replaced is looked at as well.
     """
+    if isinstance(error, LeftAloneError):  # its words name memory, and it is not to be tried again
+        return False
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     if isinstance(error, OSError):

@@ -90,7 +90,7 @@ def outcome_from(text: str, *, where: str) -> Outcome:
         if not _parts(name):
             raise ForeignPathError(
                 f"{where}: names the file {name!r}, which is outside the folder of a run; nothing "
-                "of it is taken. Ask whoever made the shard for its own folder"
+                "of it is taken. Ask its author for its own folder"
             )
     seats = set(outcome.job.candidates)
     for record in outcome.records:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -83,6 +84,10 @@ class Conversation:
         return replace(self, messages=kept)
 
 
+_MESSAGE: Final = re.compile(r'\s*\[?\s*\{\s*"(role|from)"\s*:')
+"""How JSON of messages begins."""
+
+
 def messages_of(
     value: object, column: str, cleaning: Sequence[CleaningStep] = ()
 ) -> tuple[dict[str, Any], ...]:
@@ -122,9 +127,10 @@ def messages_of(
 def text_as_message(value: object, role: str) -> object:
     """A text that holds no list of messages as one message, which says it; else the value.
 
-    A list of other objects, such as records in JSON, is a text.
+    A list of other objects, such as records in JSON, is a text. What begins as a message and is
+    none, such as one that was cut off, stays as it is, so that its error is found.
     """
-    if not isinstance(value, str) or is_blank(value):
+    if not isinstance(value, str) or is_blank(value) or _MESSAGE.match(value):
         return value
     found = parsed_list(value)
     if isinstance(found, list) and found and all(map(_may_be_message, found)):
