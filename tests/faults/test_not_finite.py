@@ -42,8 +42,8 @@ def goes_on_to_the_end(run: Run, results: Results, **changes: Any) -> dict[str, 
 def test_in_validation(
     run_small: Run, results: Results, monkeypatch: pytest.MonkeyPatch, value: float
 ) -> None:
-    def broken(cohort: Any, slot: int, source: Any, plan: Any) -> Any:
-        found = nlls(cohort, slot, source, plan)
+    def broken(cohort: Any, slot: int, source: Any, plan: Any, **named: Any) -> Any:
+        found = nlls(cohort, slot, source, plan, **named)
         if is_two(cohort, slot):
             found[1] = value
         return found
