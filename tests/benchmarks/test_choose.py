@@ -30,7 +30,7 @@ def test_every_method_has_its_lines(lines: Callable[..., Lines]) -> None:
     assert all(found.keys() == {"rows", "plain"} for found in last["ratio"].values())
 
 
-@pytest.mark.parametrize("engine", ["FullRows", "PlainRows"])
+@pytest.mark.parametrize("engine", ["FullRows", pytest.param("PlainRows", marks=pytest.mark.soak)])
 def test_other_likelihoods_stop_it(
     lines: Callable[..., Lines],
     module: Callable[[str], ModuleType],

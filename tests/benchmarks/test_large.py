@@ -16,6 +16,7 @@ SMALL = (
 )
 
 
+@pytest.mark.soak
 def test_ours_is_held_beside_the_rival_in_each_format(
     lines: Callable[..., Lines], tmp_path: Path
 ) -> None:
