@@ -58,7 +58,7 @@ def _gradients(base: Base, context: AbstractContextManager[None]) -> Tensor:
     return cohort.optimizer.grads_Kn.clone()
 
 
-@pytest.mark.parametrize("family", ["mixtral", "qwen3_moe"])
+@pytest.mark.parametrize("family", ["mixtral", pytest.param("qwen3_moe", marks=pytest.mark.soak)])
 def test_layers_are_compiled_around_experts(family: str) -> None:
     """The parts are for all layers, and what they compute is what layers compute."""
     graphs = []

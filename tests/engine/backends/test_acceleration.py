@@ -353,7 +353,7 @@ def test_what_is_compilable_compiles_once(kit: Kit) -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        ("dora", {"rank": 2, "target_modules": ("q_proj",)}),
+        pytest.param(("dora", {"rank": 2, "target_modules": ("q_proj",)}), marks=pytest.mark.soak),
         ("prefix", {"prefix_length": 4}),
         pytest.param(("dora", {"rank": 2}), marks=pytest.mark.soak),
         ("lora", {"rank": 2, "dropout": 0.5}),

@@ -227,6 +227,7 @@ def test_when_a_run_takes_processes_by_itself(
     assert not takes(True, None, registered=["metric 'x'"]) and "metric 'x'" in said[0]
 
 
+@pytest.mark.soak
 def test_all_cells_of_a_study_go_as_the_first_whose_base_is_narrow(
     place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, two_threads: None
 ) -> None:
@@ -318,6 +319,7 @@ def test_which_way_jobs_run(monkeypatch: pytest.MonkeyPatch) -> None:
             plan_of(ExecutionOptions(executor="processes", **keys), "cpu")
 
 
+@pytest.mark.soak
 def test_jobs_are_packed_with_the_threads_that_they_run_on(
     place: Path, cli: Cli, two_threads: None
 ) -> None:
