@@ -124,4 +124,4 @@ def test_few_seeds_say_nothing_of_factors(seeds: int, words: str) -> None:
     found = with_components(RECORD, *made(seeds=seeds))
     assert found.components == ()
     assert found.why is not None and f"has {words} only" in found.why
-    assert found.why.endswith("cannot be told from what the factors do; train at least 3")
+    assert found.why.endswith("cannot be kept apart from that of the factors; train at least 3")

@@ -224,6 +224,7 @@ _TritonError.__module__ = "triton.compiler.errors"
 
 
 def test_what_fails_on_a_machine_that_cannot_compile_is_the_compilers() -> None:
+    # What the error reads of a card, which is not here; hence the ignore below.
     old = SimpleNamespace(name="Tesla P100", major=6, minor=0)
     for error in (
         exc.TritonMissing(None),

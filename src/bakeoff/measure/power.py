@@ -180,7 +180,7 @@ def spread_of(folder: Path) -> tuple[Spread, MetricRecord]:
             f"same test rows; two are needed to see how {metric.title} varies: finish that study, "
             "or give another folder"
         )
-    first = next(iter(results.methods.values())).candidates[0]
+    first = results.methods[next(iter(parts))].candidates[0]  # one from elsewhere may have none
     counted: Counted = "row" if _groups(folder, results, first) is None else "group"
     return _spread(folder, parts, metric.name, counted), metric
 
