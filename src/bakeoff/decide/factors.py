@@ -76,8 +76,8 @@ def with_components(
         have = "one seed" if len(scores.runs[few[0]]) == 1 else f"{len(scores.runs[few[0]])} seeds"
         return replace(
             record,
-            why=f"{few[0]} has {have} only, and the work of seeds cannot be kept apart from that of "
-            f"the factors; train at least {MIN_SEEDS}",
+            why=f"{few[0]} has {have} only, and the work of seeds cannot be kept apart from that "
+            f"of the factors; train at least {MIN_SEEDS}",
         )
     shares = factor_shares(found, FACTORS, pairs=True, level=record.level)
     if not any(share.deviation for share in shares):
