@@ -25,23 +25,15 @@ from bakeoff.base.choice import BaseChoice
 from bakeoff.base.decoder import decoder_of, layers_of, most_positions
 from bakeoff.base.experts import ExpertsSite, expert_layers
 from bakeoff.base.finite import check_finite
-from bakeoff.base.injection import (
-    LinearSite,
-    NormSite,
-    Site,
-    expect_rows,
-    linear_layers,
-    site_of,
-    unsited,
-)
+from bakeoff.base.injection import LinearSite, NormSite, Site, expect_rows, linear_layers
+from bakeoff.base.installation import silent_sites, sites_in
 from bakeoff.base.masters import SourceParameters, prepare_model
 from bakeoff.base.norms import norm_layers
 from bakeoff.base.outputs import capped, logit_cap, logit_scale
 from bakeoff.base.quantized.models import copied, quantized_copy, to_device
 from bakeoff.base.refusals import require_attention
-from bakeoff.base.row_groups import grouped
 from bakeoff.base.sharding import shard_layers
-from bakeoff.base.shared_inputs import forget_shared, layers_that_share, turns
+from bakeoff.base.shared_inputs import forget_shared
 from bakeoff.base.upcast import computing_in_float32
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError
@@ -343,49 +335,20 @@ class Base(SourceParameters):
     @contextmanager
     def sites(self, names: Sequence[str], num_slots: int) -> Iterator[dict[str, Site]]:
         """Turns the named layers into sites for as long as the context lasts."""
-        installed: dict[str, Site] = {}
         before = self._slotted_sites
-        try:
-            for name in names:
-                parent = self.model.get_submodule(name.rpartition(".")[0])
-                site = site_of(self.model.get_submodule(name), name)
-                site.num_slots = num_slots
-                setattr(parent, name.rpartition(".")[2], site)
-                installed[name] = site
-            linear = [n for n, site in installed.items() if isinstance(site, LinearSite)]
-            for group in layers_that_share(linear):
-                for name, turn in zip(group, turns(len(group)), strict=True):
-                    installed[name].turn = turn
+        with sites_in(self.model, names, num_slots) as installed:
             slotted = [s for s in installed.values() if not isinstance(s, ExpertsSite)]
             self._slotted_sites = (*before, *slotted)
-            yield installed
-        finally:
-            self._slotted_sites = before
-            for name, site in installed.items():
-                parent = self.model.get_submodule(name.rpartition(".")[0])
-                setattr(parent, name.rpartition(".")[2], unsited(site))
+            try:
+                yield installed
+            finally:
+                self._slotted_sites = before
 
     @contextmanager
     def untuned(self) -> Iterator[None]:
         """Silences whatever hooks are installed, so that passes inside are the base's own."""
-        found = [
-            m for m in self.model.modules() if isinstance(m, (LinearSite, NormSite, ExpertsSite))
-        ]
-        linear = [m for m in found if isinstance(m, LinearSite)]
-        hooks = [site.hooks for site in found]
-        of_linear = [(site.input_hooks, site.product) for site in linear]
-        try:
-            for site in found:
-                site.hooks = []
-            for site in linear:
-                site.input_hooks, site.product = [], None
-            with grouped(None):
-                yield
-        finally:
-            for site, kept in zip(found, hooks, strict=True):
-                site.hooks = kept
-            for site, (input_hooks, product) in zip(linear, of_linear, strict=True):
-                site.input_hooks, site.product = input_hooks, product
+        with silent_sites(self.model):
+            yield
 
     def shard(self, device: torch.device) -> None:
         """Shares its layers out among the processes of a run, and moves it to this one's device.
