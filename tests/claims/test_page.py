@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from bakeoff.claims.contract import SIZES, Values
-from bakeoff.claims.estimates import Evidence
+from bakeoff.claims.estimates import Evidence, Reach
+from bakeoff.claims.figures import effect_figure
 from bakeoff.claims.listing import NOMINAL
 from bakeoff.claims.page import build_page
 from bakeoff.claims.planning import ClaimData
@@ -64,7 +65,7 @@ def page(out: Path, **studies: list[str]) -> str:
         evidence=evidence,
         seconds={SCALE: 1.0, FORGETS: 3600.0},
         studies=studies,
-        planned={SCALE: None, FORGETS: 0.04},
+        planned={SCALE: None, FORGETS: Reach(effect=0.04)},
         curves={
             name: curves_of(suite, name, one, findings[name], Failures())
             for name, one in evidence.items()
@@ -95,6 +96,20 @@ def test_notes_and_what_is_short_of_the_margin_are_shown(tmp_path: Path) -> None
     heading = part[: part.index("</h3>")]
     assert "contradicted (in the claimed direction, but less than the margin)" in heading
     assert "Seed 3 is left out." in part
+
+
+def test_one_repeat_has_no_interval(tmp_path: Path) -> None:
+    """Of one value there is no error: what is drawn must not look certain."""
+    claim = claims_named((FORGETS,))[FORGETS]
+    values: Values = {
+        **{"forget:zero_shot": np.array(3.0), "forget:zero_shot@corpus": np.array(1.0)},
+        **{"forget:full": np.array([2.0]), "forget:full@corpus": np.array([1.2])},
+        **{"forget:lora_8": np.array([2.0]), "forget:lora_8@corpus": np.array([1.1])},
+    }
+    finding = judge_family({FORGETS: (claim, Evidence(values=values))})[FORGETS]
+    assert "With one of the seeds nothing is decided" in finding.why
+    figure = effect_figure(claim, finding, "effect")
+    assert figure is not None and "(" not in figure.alt and " to " not in figure.alt
 
 
 def test_a_study_without_a_report_has_no_link(tmp_path: Path) -> None:

@@ -185,6 +185,9 @@ def test_what_diverged_with_every_seed_is_untestable(data: Any, tmp_path: Path) 
     assert found.findings[FULL_RANK].verdict is Verdict.UNTESTABLE
     assert found.findings[FEW].verdict is Verdict.UNDECIDED
     assert "soft_5 was not tested (said so)" in found.findings[FEW].why
+    # A budget that has not ended is no reason.
+    late = run_suite(suite_of((FEW,), tmp_path / "late", data, study, deadline=float("inf")))
+    assert "soft_5 was not tested (said so); the same" in late.findings[FEW].why
     # A call with another claim leaves it so.
     found = run_suite(suite_of((FULL_RANK, FEW), tmp_path, data, study, asked=(FEW,)))
     assert found.findings[FULL_RANK].verdict is Verdict.UNTESTABLE

@@ -14,7 +14,7 @@ from bakeoff.claims.estimates import Evidence, estimate
 from bakeoff.claims.listing import beyond_margin
 from bakeoff.claims.registry import BUILT_IN, claim_named
 from bakeoff.claims.rules import Verdict, judge_family
-from bakeoff.claims.simulation import simulate, smallest_effect, wrong_on_the_edge
+from bakeoff.claims.simulation import planned_reach, simulate, wrong_on_the_edge
 
 FULL = SIZES["full"]
 
@@ -95,7 +95,7 @@ def test_what_varies_by_seeds_and_rows_says_how_many_of_both_it_takes() -> None:
     more = replace(
         one, seed_variance=one.seed_variance * 5 / seeds, row_variance=one.row_variance / times
     )
-    assert more.detectable(0.05) <= one.distance
+    assert more.reach(0.05, 0.05).effect <= one.distance
 
 
 def test_what_never_varies_is_known_without_an_error() -> None:
@@ -114,6 +114,27 @@ def test_a_family_asks_more_of_each_claim() -> None:
     assert alone["a"].verdict == "supported"
     assert among["a"].verdict == "undecided"
     assert among["a"].high - among["a"].low > alone["a"].high - alone["a"].low  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("waiting", ["unmeasured", "few", "carried"])
+def test_claims_that_wait_for_their_measurement_have_their_place_in_the_family(
+    waiting: str,
+) -> None:
+    """What a budget has come to is not surer for what it has not."""
+    one = made()
+    evidence = {"a": (one, Evidence(values={"x": np.array([0.11, 0.13, 0.12, 0.14, 0.115])}))}
+    not_yet = {
+        "unmeasured": Evidence(unmeasured="The budget ended."),
+        "few": Evidence(values={"x": np.array([0.2, 0.21])}),
+    }
+    if waiting == "carried":
+        found = judge_family(evidence, others=17)["a"]
+    else:
+        rest = {f"n{i}": (one, not_yet[waiting]) for i in range(17)}
+        found = judge_family({**evidence, **rest})["a"]
+    assert found.verdict == "undecided" and found.level == pytest.approx(1 - 0.05 / 18)
+    void = {f"n{i}": (one, Evidence(untestable="Not here.")) for i in range(17)}
+    assert judge_family({**evidence, **void})["a"].verdict == "supported"
 
 
 def test_an_interval_over_the_margin_beside_a_verdict_is_explained() -> None:
@@ -241,7 +262,7 @@ def test_what_is_said_to_be_found_of_equivalence_is_found(effect: float, scale: 
         values = effect + rng.normal(0.0, scale, 6)
         one = estimate(Evidence(values={"x": values}), claim.contrasts[0], claim)
         found += one.p_support <= step / 2
-        reach.append(one.detectable(step))
+        reach.append(one.reach(step, step).effect)
     share, typical = found / 600, float(np.median(reach))
     if typical <= 0.1 - effect:
         assert share >= 0.75
@@ -254,10 +275,25 @@ def test_equivalence_that_no_effect_would_show_is_said_to_be_out_of_reach() -> N
     wide = Evidence(values={"x": np.array([50 * a for a in AROUND])})
     found = judge_family({"made": (claim, wide)})["made"]
     assert found.smallest_effect is not None and found.smallest_effect > 0.1
-    beyond = beyond_margin(found.smallest_effect, claim)
+    beyond = beyond_margin(found.reach, claim)
     assert beyond is not None and "no equivalence within ±0.1, even of an effect of 0" in beyond
-    assert beyond_margin(0.09, claim) is None
-    assert beyond_margin(0.2, made("above", 0.1)) is None
+    narrow = judge_family({"made": (claim, Evidence(values={"x": np.array(AROUND)}))})["made"]
+    assert beyond_margin(narrow.reach, claim) is None
+    above = judge_family({"made": (made("above", 0.1), wide)})["made"]
+    assert beyond_margin(above.reach, made("above", 0.1)) is None
+
+
+def test_equivalence_of_several_contrasts_that_was_shown_is_not_said_to_be_out_of_reach() -> None:
+    """Where all must hold, each is tested at the claim's level and not at Bonferroni's."""
+    names = ("a", "b", "c", "d")
+    each = tuple(Contrast(name=n, rule="within", threshold=0.02, words=n) for n in names)
+    claim = made(contrasts=each, joined="all")
+    values = {name: 0.0105 * np.array([-1.2, -0.8, -0.3, 0.3, 0.8, 1.2]) for name in names}
+    found = judge_family({"m": (claim, Evidence(values=values))})["m"]
+    assert found.verdict == "supported" and beyond_margin(found.reach, claim) is None
+    [one, *_] = found.estimates
+    # What Bonferroni's level would say of it, which holds for a verdict against the claim.
+    assert one.reach(0.05 / 4, 0.05).margin is not None
 
 
 def test_a_sentence_of_what_was_measured_ends_the_reason() -> None:
@@ -288,11 +324,12 @@ def test_the_planned_effect_is_held_to_the_rule_of_several_contrasts() -> None:
     one = made(planted=Planted(supported={"x": 0.2}, contradicted={"x": 0.0}, noise=noise))
     contrasts = tuple(Contrast(name="x", rule="above", threshold=0.1, words="x") for _ in range(4))
     several = replace(one, contrasts=contrasts, joined="any")
-    assert smallest_effect(several, FULL) == pytest.approx(smallest_effect(one, FULL, family=4))
+    among_four = planned_reach(one, FULL, family=4)
+    assert planned_reach(several, FULL).effect == pytest.approx(among_four.effect)
     values = {"x": np.array([0.2 + 10 * a for a in AROUND])}
     alone = judge_family({"m": (one, Evidence(values=values))})["m"]
     among = judge_family({"m": (several, Evidence(values=values))})["m"]
-    assert among.smallest_effect == pytest.approx(alone.estimates[0].detectable(0.05 / 4))
+    assert among.smallest_effect == pytest.approx(alone.estimates[0].reach(0.05 / 4, 0.05).effect)
 
 
 @pytest.mark.parametrize("rule", ["above", "below", "within"])

@@ -50,6 +50,20 @@ class Evidence:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reach:
+    """What a design finds of a contrast with 80 % probability.
+
+    Attributes:
+        effect: how far from its threshold an effect must lie, on the side that takes more.
+        margin: how wide the margin of equivalence would have to be, where one as wide as the
+            claim's would not be found even for an effect of 0; None anywhere else.
+    """
+
+    effect: float
+    margin: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """A contrast's effect with its error.
 
@@ -81,20 +95,20 @@ class Estimate:
         half = float(t_quantile(self.freedom, 1.0 - alpha / 2.0)) * self.error
         return self.effect - half, self.effect + half
 
-    def detectable(self, alpha: float) -> float:
-        """How far from its threshold an effect must lie to be found with 80 % probability.
+    def reach(self, support: float, contradict: float) -> Reach:
+        """What is found of it with 80 % probability.
 
-        Equivalence is shown against both ends of its margin: where one as wide as that would not
-        be found even for an effect of 0, it is how wide the margin would have to be.
+        Args:
+            support: the level of the claim's side of the threshold. Equivalence is shown against
+                both ends of its margin. contradict: that of the other side.
         """
         variance = self.seed_variance + self.row_variance
-        if self.contrast.rule == "within":
-            return _detectable_within(self.contrast.threshold, variance, self.freedom, alpha)
-        return _detectable(variance, self.freedom, alpha)
-
-    def is_out_of_reach(self, alpha: float) -> bool:
-        """Whether equivalence would not be found even for an effect of 0."""
-        return self.contrast.rule == "within" and self.detectable(alpha) > self.contrast.threshold
+        outside = _detectable(variance, self.freedom, contradict)
+        if self.contrast.rule != "within":
+            return Reach(effect=max(outside, _detectable(variance, self.freedom, support)))
+        margin = self.contrast.threshold
+        inside = _detectable_within(margin, variance, self.freedom, support)
+        return Reach(effect=max(outside, inside), margin=inside if inside > margin else None)
 
     def is_short(self, alpha: float) -> bool:
         """Whether it is shown to be on the claim's side of zero, whatever it says of the margin.

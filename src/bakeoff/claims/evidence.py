@@ -84,7 +84,7 @@ def evidence_lacking(
             return Evidence(unmeasured=f"{lack.why}: {INTERRUPTED}")
         if suite.asked is not None and name not in suite.asked:
             return Evidence(unmeasured=f"{lack.why}; a call that names it goes on.")
-        if suite.deadline is not None:
+        if failures.is_late(suite):
             return Evidence(unmeasured=f"{lack.why}: {BUDGET_ENDED}")
         return Evidence(unmeasured=f"{lack.why}; {GOES_ON}.")
     return None

@@ -43,15 +43,18 @@ def effect_figure(claim: Claim, finding: Finding, name: str) -> Figure | None:
 
 
 def _effect_point(one: Estimate, finding: Finding) -> Point:
-    low, high = one.interval(1.0 - finding.level)
-    text = f"{one.effect:.3g}"
+    text = tip = f"{one.effect:.3g}"
+    low = high = None
+    if len(one.per_repeat) > 1:  # of one there is no error, and no interval
+        low, high = one.interval(1.0 - finding.level)
+        tip = f"{text} ({low:.3g} to {high:.3g})"
     return Point(
         label=one.contrast.name,
         value=one.effect,
         low=low,
         high=high,
         text=text,
-        tip=f"{one.contrast.words}: {text} ({low:.3g} to {high:.3g})",
+        tip=f"{one.contrast.words}: {tip}",
         look=_LOOKS[finding.verdict],
         is_hollow=finding.verdict is Verdict.UNDECIDED,
         series=one.contrast.name,

@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from bakeoff.claims.contract import BaseFacts, Claim, Part, Size
+from bakeoff.claims.estimates import Reach
 from bakeoff.claims.planning import ClaimData, fitted
-from bakeoff.claims.simulation import smallest_effect
+from bakeoff.claims.simulation import planned_reach
 from bakeoff.formatting import counted, shown_whole
 
 _SHAPE: Final = {
@@ -77,32 +78,28 @@ def listed(claim: Claim, size: Size, *, family: int) -> list[tuple[str, str]]:
         ("supported if", claim.supported_if),
         ("contradicted if", claim.contradicted_if),
         ("costs", design_words(claim, size)),
-        ("finds", finds_words(smallest_effect(claim, size, family=family), claim)),
+        ("finds", finds_words(planned_reach(claim, size, family=family), claim)),
         ("does not show", claim.does_not_show),
     ]
 
 
-def finds_words(effect: float | None, claim: Claim) -> str:
-    """What a design finds, before it is run; ``effect`` is None where that is not known."""
-    if effect is None:
+def finds_words(reach: Reach | None, claim: Claim) -> str:
+    """What a design finds, before it is run; None where that is not known."""
+    if reach is None:
         return "what, is not known: its planted world does not say"
     if_so = f"if {claim.repeats} vary as was assumed before anything was measured"
-    if (beyond := beyond_margin(effect, claim)) is not None:
+    if (beyond := beyond_margin(reach, claim)) is not None:
         return f"{beyond}, {if_so}"
-    near = f"an effect that is {effect:.2g} {claim.unit} from its margin"
+    near = f"an effect that is {reach.effect:.2g} {claim.unit} from its margin"
     return f"with 80 % probability {near}, {if_so}"
 
 
-def beyond_margin(effect: float, claim: Claim) -> str | None:
-    """That equivalence within a claim's margin is more than its design finds; None if it is not.
-
-    Args:
-        effect: the smallest that the design finds, see ``Estimate.detectable``.
-    """
-    margin = min((c.threshold for c in claim.contrasts if c.rule == "within"), default=effect)
-    if effect <= margin:
+def beyond_margin(reach: Reach | None, claim: Claim) -> str | None:
+    """That equivalence within a claim's margin is more than its design finds; None if it is not."""
+    if reach is None or reach.margin is None:
         return None
+    margin = min(c.threshold for c in claim.contrasts if c.rule == "within")
     return (
         f"with 80 % probability no equivalence within ±{margin:g}, even of an effect of 0: the "
-        f"margin would have to be {effect:.2g} {claim.unit}"
+        f"margin would have to be {reach.margin:.2g} {claim.unit}"
     )

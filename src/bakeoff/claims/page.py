@@ -39,7 +39,7 @@ def build_page(suite: Suite, found: Found) -> str:
                 "design": _design(suite, claim),
                 "measured_on": evidence.measured_on,
                 "finds": finds_words(found.planned.get(name), claim),
-                "beyond_margin": beyond_margin(finding.smallest_effect or 0.0, claim),
+                "beyond_margin": beyond_margin(finding.reach, claim),
                 "seconds": shown_seconds(found.seconds[name]),
                 "spent": found.seconds[name],  # by which the column is sorted
                 "studies": [_study(suite, study) for study in found.studies.get(name, [])],

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bakeoff.claims.contract import Claim
-from bakeoff.claims.estimates import Estimate, Evidence, cheapest, estimate
+from bakeoff.claims.estimates import Estimate, Evidence, Reach, cheapest, estimate
 from bakeoff.decide.referee.holm import holm
 
 ALPHA = 0.05
@@ -45,8 +45,7 @@ class Finding:
         effect, low, high: of the contrast that decides; None where nothing was measured.
         level: of the interval. p_value: of the verdict, corrected for the family.
         aside: what must be read beside the verdict; empty where it says all.
-        smallest_effect: how far from the margin an effect must lie for this design to tell with
-            80 % probability, on the side that takes more where the claim has several contrasts.
+        reach: what this design tells of that contrast with 80 % probability; None with one repeat.
         why: the verdict in sentences; ``undecided`` says what it would take.
     """
 
@@ -59,11 +58,16 @@ class Finding:
     level: float
     p_value: float | None = None
     repeats: int = 0
-    smallest_effect: float | None = None
+    reach: Reach | None = None
     deciding: str | None = None
     aside: str = ""
     why: str
     estimates: tuple[Estimate, ...] = ()
+
+    @property
+    def smallest_effect(self) -> float | None:
+        """How far from the margin an effect must lie for this design to tell; see ``Reach``."""
+        return None if self.reach is None else self.reach.effect
 
 
 def judge_family(
@@ -71,10 +75,14 @@ def judge_family(
 ) -> dict[str, Finding]:
     """The verdicts on a run's claims.
 
+    A claim that waits for its measurement has a place in the family, with p-values of 1: what a
+    budget has come to so far is held to the same level as the whole, and a verdict that it gives
+    is not taken back because others were measured after it.
+
     Args:
         evidence: by name, what was measured for each claim.
         alpha: 1 minus the level of all verdicts together.
-        others: claims of the family that were decided before and are not decided again. They take
+        others: claims of the family that were tested before and are not decided again. They take
             its mildest steps, so that they make no other verdict surer.
     """
     tested = {
@@ -87,15 +95,14 @@ def judge_family(
             evidence = {**evidence, name: (evidence[name][0], Evidence(untestable=_NOT_FINITE))}
             del tested[name]
     void = {n: evidence[n][0].decides_nothing(evidence[n][1].values) for n in tested}
-    # An effect that decides nothing keeps its place in the family, with p-values that say so.
-    joined = {
-        name: (1.0, 1.0) if void[name] else _joined(evidence[name][0], found)
-        for name, found in tested.items()
-    }
     enough = [n for n, found in tested.items() if _is_enough(evidence[n][0], found)]
-    pairs = [*(joined[name] for name in enough), *[(1.0, 1.0)] * others]
+    decided = [name for name in enough if not void[name]]
+    # Whatever decides nothing yet keeps its place in the family.
+    waiting = sum(one.untestable is None for _, one in evidence.values()) - len(decided)
+    pairs = [_joined(evidence[name][0], tested[name]) for name in decided]
+    pairs += [(1.0, 1.0)] * (waiting + others)
     family = holm(np.array(pairs, dtype=np.float64).reshape(-1)).reshape(-1, 2)
-    adjusted = dict(zip(enough, family[: len(enough)].tolist(), strict=True))
+    adjusted = dict(zip(decided, family[: len(decided)].tolist(), strict=True))
     size = max(1, len(pairs))
     found: dict[str, Finding] = {}
     for name, (claim, one) in evidence.items():
@@ -114,11 +121,9 @@ def judge_family(
     return found
 
 
-def was_decided(entry: Mapping[str, Any]) -> bool:
-    """Whether an entry of ``claims.json`` is of a claim that took part in its family."""
-    repeats = entry.get("seeds")
-    is_enough = isinstance(repeats, int) and repeats >= LEAST_REPEATS
-    return is_enough and entry.get("effect") is not None
+def is_testable(entry: Mapping[str, Any]) -> bool:
+    """Whether an entry of ``claims.json`` is of a claim that has a place in its family."""
+    return entry.get("verdict") != Verdict.UNTESTABLE
 
 
 def _joined(claim: Claim, found: Sequence[Estimate]) -> tuple[float, float]:
@@ -131,23 +136,22 @@ def _joined(claim: Claim, found: Sequence[Estimate]) -> tuple[float, float]:
     return max(support), min(1.0, len(found) * min(contradict))
 
 
-def strictest_step(claim: Claim, alpha: float) -> float:
-    """The level at which one contrast shows either verdict, if no other contrast helps it.
+def steps(claim: Claim, alpha: float) -> tuple[float, float]:
+    """The levels at which one contrast supports a claim and contradicts it, as ``_joined`` has it.
+
+    Where all contrasts must hold, one of them contradicts the claim, and where one is enough, one
+    of them supports it; that one is Bonferroni's. The other verdict needs them all, uncorrected.
 
     Args:
         alpha: of the claim, at the first step of Holm's correction.
     """
-    return alpha / len(claim.contrasts)
+    one_of_them = alpha / len(claim.contrasts)
+    return (alpha, one_of_them) if claim.joined == "all" else (one_of_them, alpha)
 
 
 def _step(claim: Claim, one: Estimate, alpha: float) -> float:
-    """The level of the side of its threshold that a contrast's effect is on, as ``_joined`` has it.
-
-    Where all contrasts must hold, one of them contradicts the claim, and where one is enough, one
-    of them supports it; that one is Bonferroni's. The other verdict needs them all, uncorrected.
-    """
-    is_against = one.p_contradict < one.p_support
-    return strictest_step(claim, alpha) if is_against is (claim.joined == "all") else alpha
+    """The level of the side of its threshold that a contrast's effect is on."""
+    return steps(claim, alpha)[one.p_contradict < one.p_support]
 
 
 def _is_enough(claim: Claim, found: Sequence[Estimate]) -> bool:
@@ -191,7 +195,7 @@ def _finding(
     low, high = one.interval(step) if repeats > 1 else (None, None)
     is_short = verdict is Verdict.CONTRADICTED and one.is_short(step)
     aside = _ASIDE if is_short else ""
-    least = strictest_step(claim, alpha / size)
+    reach = one.reach(*steps(claim, alpha / size)) if repeats > 1 else None
     said = _said(claim, one, repeats, step)
     if verdict is not Verdict.UNDECIDED and _reaches_margin(one, low, high):
         said += _LATER_STEP.format(p_value=p_value)
@@ -200,7 +204,7 @@ def _finding(
     elif void:
         said += f" {void}"
     elif verdict is Verdict.UNDECIDED:
-        said += f" {_takes(one, repeats, least, claim.repeats)}"
+        said += f" {_takes(one, reach, repeats, step, claim.repeats)}"
     return Finding(
         name=claim.name,
         verdict=verdict,
@@ -211,7 +215,7 @@ def _finding(
         level=1.0 - step,
         p_value=p_value,
         repeats=repeats,
-        smallest_effect=one.detectable(least) if repeats > 1 else None,
+        reach=reach,
         deciding=one.contrast.name,
         aside=aside,
         why=said,
@@ -236,15 +240,16 @@ def _said(claim: Claim, one: Estimate, repeats: int, step: float) -> str:
     return f"{said}; the claim asks for {side}{one.contrast.threshold:g}."
 
 
-def _takes(one: Estimate, repeats: int, step: float, word: str) -> str:
+def _takes(one: Estimate, reach: Reach | None, repeats: int, step: float, word: str) -> str:
     """What would decide an effect as large as the one that was seen."""
-    if repeats < LEAST_REPEATS:
+    if reach is None or repeats < LEAST_REPEATS:
+        count = f"one of the {word}" if repeats == 1 else f"{repeats} {word}"
         return (
-            f"With {repeats} {word} nothing is decided; it takes at least {LEAST_REPEATS} with "
+            f"With {count} nothing is decided; it takes at least {LEAST_REPEATS} with "
             "which every entrant was tested."
         )
     found = cheapest(one, repeats, step)
-    if found is None and one.is_out_of_reach(step):
+    if found is None and reach.margin is not None:
         return "No design in reach would show equivalence within so narrow a margin."
     if found is None:
         return (

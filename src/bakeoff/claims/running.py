@@ -14,12 +14,12 @@ from typing import Any
 
 from bakeoff.claims.completeness import is_whole
 from bakeoff.claims.contract import Curve
-from bakeoff.claims.estimates import Evidence
+from bakeoff.claims.estimates import Evidence, Reach
 from bakeoff.claims.evidence import evidence_lacking, evidence_of, lack_of_claim
 from bakeoff.claims.measured import try_to_measure
 from bakeoff.claims.planning import PlannedStudy, plan_studies, why_untestable
-from bakeoff.claims.rules import Finding, judge_family, was_decided
-from bakeoff.claims.simulation import smallest_effect
+from bakeoff.claims.rules import Finding, is_testable, judge_family
+from bakeoff.claims.simulation import planned_reach
 from bakeoff.claims.spent import seconds_spent, spend, weights_of
 from bakeoff.claims.suite import Failures, Found, Suite, note_claims
 from bakeoff.errors import BakeoffError, ConfigError, DataError, StoreError
@@ -57,7 +57,7 @@ def run_suite(suite: Suite) -> Found:
     ordered = {name: evidence[name] for name in suite.claims}
     findings = judge_family(
         {n: (suite.claims[n], found) for n, found in ordered.items()},
-        others=sum(map(was_decided, suite.carried.values())),
+        others=sum(map(is_testable, suite.carried.values())),
     )
     names = {
         name: [study.name for study in studies if name in study.claims] for name in suite.claims
@@ -92,15 +92,15 @@ def _untestable(suite: Suite, failures: Failures) -> dict[str, Evidence]:
     return found
 
 
-def _planned(suite: Suite, name: str, failures: Failures) -> float | None:
+def _planned(suite: Suite, name: str, failures: Failures) -> Reach | None:
     """See ``Found.planned``; a planted world that says nothing costs no verdict."""
     try:
         family = len(suite.claims) + len(suite.carried)
-        effect = smallest_effect(suite.claims[name], suite.size, family=family)
+        reach = planned_reach(suite.claims[name], suite.size, family=family)
     except Exception as error:  # of a claim of somebody's own
         failures.keep(f"{name}, what its design finds", error)
         return None
-    return effect if math.isfinite(effect) else None
+    return reach if math.isfinite(reach.effect) else None
 
 
 def curves_of(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bakeoff.claims.contract import Claim, Contrast, Floats, Noise, Planted, Size
-from bakeoff.claims.estimates import Evidence, estimate
-from bakeoff.claims.rules import Verdict, judge_family, strictest_step
+from bakeoff.claims.estimates import Evidence, Reach, estimate
+from bakeoff.claims.rules import Verdict, judge_family, steps
 
 BLOCKS = 20
 """Of test rows, left out one at a time."""
@@ -72,20 +72,26 @@ def simulate(
     return counts
 
 
-def smallest_effect(claim: Claim, size: Size, *, family: int = 1, seed: int = 0) -> float:
-    """How far from its margin an effect must lie for a design to tell with 80 % probability.
+def planned_reach(claim: Claim, size: Size, *, family: int = 1, seed: int = 0) -> Reach:
+    """What a design finds with 80 % probability.
 
     From the claim's own noise, which was assumed before anything was measured, as a mean over some
     planted studies; a run states it again from what it measured.
     """
-    step = strictest_step(claim, 0.05 / family)
+    levels = steps(claim, 0.05 / family)
     rng = np.random.default_rng(seed)
-    found = []
+    found, pick = [], max if claim.joined == "all" else min
     for _ in range(20):
         evidence = planted_evidence(claim, Verdict.SUPPORTED, size, rng)
-        worst = [estimate(evidence, one, claim).detectable(step) for one in claim.contrasts]
-        found.append(max(worst) if claim.joined == "all" else min(worst))
-    return float(np.mean(found))
+        each = [estimate(evidence, one, claim).reach(*levels) for one in claim.contrasts]
+        found.append(pick(each, key=lambda one: one.effect))
+    margins = [one.margin for one in found if one.margin is not None]
+    # As often as not equivalence is found: then it is in reach.
+    is_beyond = 2 * len(margins) > len(found)
+    return Reach(
+        effect=float(np.mean([one.effect for one in found])),
+        margin=float(np.mean(margins)) if is_beyond else None,
+    )
 
 
 def wrong_on_the_edge(
@@ -163,5 +169,5 @@ def planted_table(
         ):
             counts = simulate(claim, truth, size, runs=runs, family=family)
             row |= {f"right_{truth}": counts[truth] / runs, f"wrong_{truth}": counts[other] / runs}
-        rows.append({**row, "smallest_effect": smallest_effect(claim, size, family=family)})
+        rows.append({**row, "smallest_effect": planned_reach(claim, size, family=family).effect})
     return rows

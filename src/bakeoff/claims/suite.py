@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from bakeoff.claims.contract import BaseFacts, Claim, Curve, Size
-from bakeoff.claims.estimates import Evidence
+from bakeoff.claims.estimates import Evidence, Reach
 from bakeoff.claims.planning import ClaimData, PlannedStudy
 from bakeoff.claims.rules import Finding
 from bakeoff.errors import BakeoffError
@@ -151,8 +151,8 @@ class Found:
     Attributes:
         findings, evidence, seconds: by claim. studies: by claim, the names of its studies.
         curves: by claim, those of its figures.
-        planned: by claim, the smallest effect that its design finds with 80 % probability, as
-            reckoned before it is run; None where its planted world does not say.
+        planned: by claim, what its design finds, as reckoned before it is run; None where its
+            planted world does not say.
         failures: what went wrong in this call.
     """
 
@@ -161,7 +161,7 @@ class Found:
     seconds: dict[str, float]
     studies: dict[str, list[str]] = field(default_factory=dict)
     curves: dict[str, list[Curve]] = field(default_factory=dict)
-    planned: dict[str, float | None] = field(default_factory=dict)
+    planned: dict[str, Reach | None] = field(default_factory=dict)
     failures: Failures = field(default_factory=Failures)
 
 

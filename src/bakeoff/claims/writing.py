@@ -27,7 +27,7 @@ def as_mapping(suite: Suite, found: Found) -> dict[str, Any]:
 
 
 def _one(suite: Suite, found: Found, name: str) -> dict[str, Any]:
-    claim, finding = suite.claims[name], found.findings[name]
+    claim, finding, planned = suite.claims[name], found.findings[name], found.planned.get(name)
     return {
         "verdict": str(finding.verdict),
         "effect": finding.effect,
@@ -37,7 +37,7 @@ def _one(suite: Suite, found: Found, name: str) -> dict[str, Any]:
         "seeds": finding.repeats,
         "seconds": round(found.seconds[name], 1),
         "smallest_effect": finding.smallest_effect,
-        "planned_smallest_effect": found.planned.get(name),
+        "planned_smallest_effect": None if planned is None else planned.effect,
         "why": finding.why,
         "notes": list(found.evidence[name].notes),
         "repeats": claim.repeats,

@@ -123,7 +123,9 @@ def claims(
     console = Console()
     for name, one in found.claims.items():
         console.print(f"[bold]{escape(name)}[/]: {one['verdict']}", highlight=False)
-        console.print(f"  {escape(str(one['why']))}", highlight=False)
+        # Piped, a sentence is one line, so that a search finds it.
+        whole = not console.is_terminal
+        console.print(f"  {escape(str(one['why']))}", soft_wrap=whole, highlight=False)
     console.print(escape(str(out / "claims.html")), soft_wrap=True, highlight=False)
     _say_failed(found)
     if found.failed:
