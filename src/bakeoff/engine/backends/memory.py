@@ -88,7 +88,8 @@ def free_bytes(device: torch.device) -> int:
     return smallest(int(torch.cuda.mem_get_info(device)[0]) + max(0, unused))
 
 
-_CPU_ROWS = 64
+FEW_ROWS: Final = 64
+"""Of a batch of generation where memory is not what limits it."""
 _MOST_ROWS = 1024
 _MEMORY_SHARE = 0.4
 
@@ -103,7 +104,7 @@ def rows_that_fit(base: Base, num_positions: int) -> int:
         num_positions: of one row, prompt and continuation together.
     """
     if kind_of(base.device) == "cpu":
-        return _CPU_ROWS
+        return FEW_ROWS
     config: Any = base.config
     heads = int(getattr(config, "num_attention_heads", 1))
     kept = int(getattr(config, "num_key_value_heads", None) or heads)
