@@ -51,8 +51,7 @@ def most_positions(config: PreTrainedConfig) -> int | None:
 def _rotary_angles(config: PreTrainedConfig) -> list[Mapping[str, Any]]:
     """How angles follow from positions: of all layers, or of each type of layers."""
     given: Mapping[str, Any] = getattr(config, "rope_parameters", None) or {}
-    by_type = [found for found in given.values() if isinstance(found, Mapping)]
-    return by_type or [given]
+    return [given, *(found for found in given.values() if isinstance(found, Mapping))]
 
 
 def layers_of(decoder: nn.Module, config: PreTrainedConfig) -> list[nn.Module]:

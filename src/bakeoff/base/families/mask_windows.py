@@ -18,8 +18,9 @@ class OurPhimoeAttention(PhimoeAttention):
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """[B, T, D] to ([B, T, D], weights or None)."""
-        window = self.config.sliding_window
-        found: tuple[Tensor, Tensor] = super().forward(*args, sliding_window=window, **kwargs)
+        # What a layer does not know itself it hands on to the attention function.
+        kwargs["sliding_window"] = self.config.sliding_window
+        found: tuple[Tensor, Tensor] = super().forward(*args, **kwargs)
         return found
 
 
@@ -28,8 +29,9 @@ class OurQwen2MoeAttention(Qwen2MoeAttention):
 
     def forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """[B, T, D] to ([B, T, D], weights or None)."""
-        window = getattr(self, "sliding_window", None)
-        found: tuple[Tensor, Tensor] = super().forward(*args, sliding_window=window, **kwargs)
+        # What a layer does not know itself it hands on to the attention function.
+        kwargs["sliding_window"] = getattr(self, "sliding_window", None)
+        found: tuple[Tensor, Tensor] = super().forward(*args, **kwargs)
         return found
 
 
