@@ -48,10 +48,12 @@ adapters of `dora` on them are for merging.
 
 **Text towers** of multimodal models train and answer as decoders, on text; what belongs to images
 stays as it is. **Llama 4** is held to one chunk of its attention (`attention_chunk_size`
-positions). A prefix of keys and values is refused by LFM2, whose convolutions have none, and by
-layers whose keys have other widths than the configuration says (DeepSeek). Where attention does
-not go through Transformers' interface (BLOOM, Falcon, GPT-J, CodeGen), only greedy generation goes
-behind a prefix.
+positions), and a base with LongRoPE (Phi 3.5 and 4 mini) to the positions of its first set of
+angles (`original_max_position_embeddings`, 4,096): the second is taken for all rows of a batch as
+soon as one is longer. A prefix of keys and values is refused by LFM2, whose convolutions have none,
+and by layers whose keys have other widths than the configuration says (DeepSeek). Where attention
+does not go through Transformers' interface (BLOOM, Falcon, GPT-J, CodeGen), only greedy generation
+goes behind a prefix.
 
 ## Refused
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from bakeoff.base.attention.interface import decoding
 from bakeoff.base.branches import BranchedState
+from bakeoff.base.decoder import most_positions
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import prefix_of_embeddings, prefixed
 from bakeoff.engine.cohort import Cohort
@@ -21,6 +22,7 @@ from bakeoff.engine.generation.generate import GenerationOptions, generate
 from bakeoff.engine.generation.greedy import Greedy
 from bakeoff.errors import BaseModelError
 from tests.architectures.checks import base_of, lora_on, some_prompts, some_tensors
+from tests.architectures.families import config_of
 
 OWN = ("bloom", "falcon alibi", "gemma2", "gpt_oss", "gptj", "lfm2")
 PROMPTS = (5, 8)
@@ -107,6 +109,25 @@ def test_a_convolution_takes_no_prefix() -> None:
 def test_llama_4_is_held_to_one_chunk() -> None:
     assert base_of("llama4_text").max_positions == 64
     assert base_of("llama").max_positions == 128
+
+
+def test_long_rope_is_held_to_the_positions_of_its_first_angles() -> None:
+    """A longer row would change the angles of the whole batch, and of keys that are kept."""
+    factors = {"short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+    long_rope = {"rope_type": "longrope", "rope_theta": 1e4, **factors}
+    config: Any = config_of("phi3")
+    config.original_max_position_embeddings = 16
+    config.rope_parameters = long_rope
+    config.standardize_rope_params()
+    assert (config.max_position_embeddings, most_positions(config)) == (128, 16)
+    plain = {"rope_type": "default", "rope_theta": 1e4}
+    config.rope_parameters = {
+        "full_attention": {**long_rope, "original_max_position_embeddings": 32},
+        "sliding_attention": plain,
+    }
+    assert most_positions(config) == 32
+    config.rope_parameters = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
+    assert most_positions(config) == 128
 
 
 def _padded(ids_T: Tensor, length: int) -> Tensor:

@@ -38,6 +38,7 @@ from bakeoff.claims.suite import Suite
 from bakeoff.claims.weights import (
     Spectrum,
     _changed,
+    _curve,
     energies,
     rank_share,
     update_ranks,
@@ -346,6 +347,32 @@ def test_a_change_is_cut_to_a_part_of_its_rank() -> None:
     assert torch.linalg.matrix_rank(half) == 10
     lost = torch.linalg.svdvals(matrix)[10:].square().sum()
     torch.testing.assert_close((matrix - half).square().sum(), lost)
+
+
+def test_the_energy_is_that_of_what_a_change_is_cut_to() -> None:
+    wide, narrow = (torch.randn(n, n, generator=torch.Generator().manual_seed(n)) for n in (40, 10))
+    curve = _curve([energies(wide), energies(narrow)])
+    for share in (5, 10, 25, 50, 75):
+        for matrix, energy in zip((wide, narrow), curve[f"energy_{share}"], strict=True):
+            kept = Spectrum.of(matrix).cut_to(share).square().sum() / matrix.square().sum()
+            assert energy == pytest.approx(float(kept), abs=1e-6)
+    assert curve["energy_5"][1] == 0.0, "5 % of ten is no rank at all"
+
+
+def test_energies_are_means_over_layers_by_their_size() -> None:
+    """As the rank by energy is: a large layer that is full and a small one of rank one."""
+    changes = {"large.weight": torch.eye(8), "small.weight": torch.ones(2, 2)}
+    zeros = {name: torch.zeros_like(change) for name, change in changes.items()}
+    method = SimpleNamespace(base=SimpleNamespace(source_parameters=lambda: zeros.items()))
+    trained = SimpleNamespace(
+        of=lambda name: [(method, changes)], loss_of=lambda method, tensors: 0.0
+    )
+    context: Any = SimpleNamespace(
+        trained=trained, methods={"full": "full"}, facts=SimpleNamespace(linears=["large", "small"])
+    )
+    found = update_ranks(context)
+    assert found["energy_50"] == pytest.approx([(64 * 0.5 + 4 * 1.0) / 68])
+    assert found["update_rank"] == pytest.approx([(64 * 1.0 + 4 * 0.5) / 68])
 
 
 def test_subtracting_in_bfloat16_does_not_give_the_base_back() -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 
 from bakeoff.base.model import Base
 from bakeoff.execution.findings import Findings
+from bakeoff.measure import costs as measured_costs
 from bakeoff.measure.costs import CostFailure, Opener, measure_costs, serve
 from bakeoff.runs.records import CandidateRecord, CostRecord, EpochRecord, Provenance
 from bakeoff.study import costs, measuring
@@ -137,6 +139,51 @@ def forks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr("bakeoff.measure.costs.apart", apart)
     return done
+
+
+@pytest.mark.parametrize(
+    ("device", "grown", "wanted"),
+    [
+        ("cpu", 0, 1000),  # the weights are pages of their mapped file
+        ("cpu", 400, 1000),  # some are: those of another format were read
+        ("cpu", 1100, 1100),  # all were read, and something more
+        ("cuda:0", 1100, 0),  # the allocator's peak has them
+    ],
+)
+def test_the_peak_has_the_base_in_it_however_that_is_held(
+    monkeypatch: pytest.MonkeyPatch, device: str, grown: int, wanted: int
+) -> None:
+    peak = 64
+
+    class Peak:
+        bytes = peak
+
+        def __init__(self, device: str) -> None:
+            pass
+
+        def __enter__(self) -> Peak:
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+    base = SimpleNamespace(device=torch.device(device), held_bytes=1000)
+    bench: Any = SimpleNamespace(
+        base=base,
+        methods={"lora": {"": SimpleNamespace(base=base)}},
+        protocol=SimpleNamespace(micro_batch_size=4),
+    )
+    sizes = iter([3000, 3000 + grown])
+    for name, stub in {
+        "give_back_at_once": lambda: None,
+        "settled_bytes": lambda: next(sizes),
+        "compiled_or_written": lambda bench, warm_up: (bench, None),
+        "dry_run": lambda *given, **options: False,
+        "PeakMemory": Peak,
+    }.items():
+        monkeypatch.setattr(measured_costs, name, stub)
+    found = measured_costs.measure_memory(Opener(bench=lambda: bench, small=lambda: None), "lora")
+    assert found == {"peak_memory_bytes": wanted + peak, "micro_batch_size": 4}
 
 
 def served(names: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

@@ -265,6 +265,21 @@ def test_the_margin_is_as_large_as_forecasts_were_too_low(
     assert forecasts.margin() == 0.1
 
 
+def test_a_peak_of_before_the_study_says_nothing_of_its_forecast(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept: list[tuple[int, int]] = []
+    sizes = {False: 50, True: 90}
+    monkeypatch.setattr(forecasts, "keep", lambda *pair: kept.append(pair))
+    monkeypatch.setattr(forecasts, "resident_bytes", lambda *, highest=False: sizes[highest])
+    watch = forecasts.Watch(60, held=20)
+    watch.keep()
+    assert kept == [], "the 90 were an earlier study's"
+    sizes[True] = 110
+    watch.keep()
+    assert kept == [(60, 110 - (50 - 20))]
+
+
 def test_a_study_within_the_margin_is_refused(
     bench: Workbench, predictor: Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:

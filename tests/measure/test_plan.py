@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from bakeoff.base.devices import GpuProfile
+from bakeoff.base.devices import GpuProfile, present_profile, standing_for
 from bakeoff.config import dump_yaml
+from bakeoff.engine import slots
+from bakeoff.engine.backends import memory
+from bakeoff.engine.backends.memory import rows_that_fit
 from bakeoff.engine.slots import MOST_SLOTS
 from bakeoff.errors import ConfigError
+from bakeoff.measure import plan as plan_module
 from bakeoff.measure.cards import CARDS, LAUNCH_SECONDS, card_named
+from bakeoff.measure.plan import make_plan
 from bakeoff.measure.time_estimate import epochs_at_most
 from bakeoff.measure.traced import Predictor
 from bakeoff.study.loading import study_from_mapping
@@ -111,6 +117,46 @@ def test_slots_and_rows_of_a_card_follow_from_the_card(
     assert found[0]["lora"]["slots"] == MOST_SLOTS
     assert CARDS["T4"].profile() == GpuProfile(is_ampere=False, free_bytes=CARDS["T4"].usable_bytes)
     assert CARDS["A10"].profile().is_ampere
+
+
+def test_slots_and_rows_of_a_card_are_those_of_the_format_that_it_computes_in(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The base of shapes that a plan has is in float32, whatever the study computes in."""
+    from tests.studies import small_study
+
+    changes = {"protocol": {"seeds": list(range(40))}, "slots": "auto", "precision": "bfloat16"}
+    bench = open_workbench(
+        study_from_mapping(small_study(**changes), folder=place), "cpu", meta=True
+    )
+    schedule = schedule_of(study_from_mapping(small_study(**changes), folder=place), bench)
+    monkeypatch.setattr(slots, "_MEMORY_SHARE", 1e-3)
+    monkeypatch.setattr(memory, "_MEMORY_SHARE", 1e-3)
+    found: list[tuple[int, int]] = []
+    sizes: list[GpuProfile | None] = []
+
+    def chosen() -> tuple[int, int]:
+        return bench.num_slots(schedule.candidates), rows_that_fit(bench.base, 4096)
+
+    def fitted(*_: object) -> None:
+        found.append(chosen())
+        sizes.append(present_profile())
+        raise InterruptedError
+
+    monkeypatch.setattr(plan_module, "fitted", fitted)
+    with pytest.raises(InterruptedError):
+        make_plan(bench, schedule, CARDS["A10"])
+    [profile] = sizes
+    assert profile is not None
+    assert bench.base.compute_dtype == torch.float32
+    by_format = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        monkeypatch.setattr(bench.base, "compute_dtype", dtype)
+        with standing_for(replace(CARDS["A10"].profile(), free_bytes=profile.free_bytes)):
+            by_format[dtype] = chosen()
+    assert found == [by_format[torch.bfloat16]]
+    assert 1 < by_format[torch.float32][0] < by_format[torch.bfloat16][0] < MOST_SLOTS
+    assert by_format[torch.float32][1] < by_format[torch.bfloat16][1]
 
 
 def test_a_study_that_does_not_fit_is_planned_and_told(

@@ -8,11 +8,26 @@ from itertools import count
 
 import pytest
 
-from bakeoff.measure.simulation import JOB_SECONDS, SimulatedJob, _Fleet, _train
+from bakeoff.base.choice import BaseChoice
+from bakeoff.measure.simulation import (
+    JOB_SECONDS,
+    SimulatedJob,
+    _cut,
+    _Fleet,
+    _Group,
+    _Part,
+    _train,
+    _Worker,
+)
+from bakeoff.measure.time_estimate import MethodSeconds
+from bakeoff.methods.contract import ExecutionPath
+
+HIDDEN: _Group = (ExecutionPath.HIDDEN_STATES, "", BaseChoice())
+OTHER: _Group = (ExecutionPath.BASE, "", BaseChoice())
 
 
 def fleet(workers: int, rate: float = 0.0) -> _Fleet:
-    return _Fleet([10.0] * workers, 10.0, rate, random.Random(0))
+    return _Fleet([_Worker(10.0) for _ in range(workers)], 10.0, rate, random.Random(0))
 
 
 def job(seconds: float, region: int = 0) -> SimulatedJob:
@@ -44,6 +59,28 @@ def test_a_round_waits_for_its_slowest_job_and_no_other_path_does() -> None:
     assert played([search], 2) == pytest.approx(11)
     assert played([search, other], 2) == pytest.approx(11)
     assert played([search, [[job(1, 1)] for _ in range(20)]], 2) > 15
+
+
+def hidden(candidates: int, epochs: int, slots: int = 8) -> list[SimulatedJob]:
+    """Jobs of a method whose epoch takes a second, and its hidden states a hundred."""
+    epoch = {"train": 0.75, "validation": 0.25, "first_epoch_extra": 100.0}
+    seconds = {"head": MethodSeconds(epoch=epoch, rows_per_second=None, latency=None)}
+    return _cut([_Part("head", candidates, epochs)], HIDDEN, 0, seconds, {"head": slots}, slots)
+
+
+def test_a_worker_computes_hidden_states_once_for_all_rungs() -> None:
+    rungs = [hidden(4, 1), hidden(2, 2), hidden(1, 4)]
+    assert played([rungs], 1) == pytest.approx(100 + 1 + 2 + 4 + 3 * JOB_SECONDS)
+    # A further worker has none, and waits for its own.
+    at_once = [hidden(2, 1, slots=1), hidden(2, 2, slots=1)]
+    assert played([at_once], 1) == pytest.approx(100 + 2 + 4 + 4 * JOB_SECONDS)
+    assert played([at_once], 2) == pytest.approx(100 + 1 + 2 + 2 * JOB_SECONDS)
+
+
+def test_a_worker_keeps_the_hidden_states_of_the_group_that_it_trains() -> None:
+    between = SimulatedJob(region=0, seconds=5.0, kept_every=1.0, group=OTHER)
+    rounds = [hidden(1, 1), [between], hidden(1, 1)]
+    assert played([rounds], 1) == pytest.approx(2 * 101 + 5 + 3 * JOB_SECONDS)
 
 
 def test_losses_cost_what_was_not_saved_and_loading_again() -> None:

@@ -26,10 +26,13 @@ class GpuProfile:
         is_ampere: whether its compute capability is 8.0 or more: it multiplies bfloat16 and has
             the flash kernel of attention.
         free_bytes: memory for training and generation.
+        compute_dtype: what a base computes in there whose shapes alone are here; None where it is
+            the base's own.
     """
 
     is_ampere: bool
     free_bytes: int = 0
+    compute_dtype: torch.dtype | None = None
 
 
 class _Present(threading.local):
@@ -51,6 +54,12 @@ def kind_of(device: torch.device) -> str:
 def present_profile() -> GpuProfile | None:
     """The GPU that passes in this thread simulate, if they do."""
     return _present.profile
+
+
+def format_of(own: torch.dtype) -> torch.dtype:
+    """What passes in this thread compute in, over a base that computes in ``own`` here."""
+    profile = _present.profile
+    return own if profile is None else profile.compute_dtype or own
 
 
 @contextmanager

@@ -11,7 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from bakeoff.base.attention.decoding import DecodingState
 from bakeoff.base.attention.fused import know_card
@@ -412,16 +417,21 @@ class Base(SourceParameters):
     def transformers_attention(self, name: str | None = None) -> Iterator[PreTrainedModel]:
         """The model with Transformers' own attention and cache, for its ``generate``.
 
+        How the makers would have it generate is left out: ``generate`` fills in from there whatever
+        it is not given, such as a penalty of repetitions, which no other way of writing has.
+
         Args:
             name: of a registered attention function that takes Transformers' masks; None means
                 the one that the model came with.
         """
-        config = self.model.config
+        config, of_makers = self.model.config, self.model.generation_config
         config._attn_implementation = name or self._own_attention
+        self.model.generation_config = GenerationConfig()
         try:
             yield self.model
         finally:
             config._attn_implementation = ATTENTION_NAME
+            self.model.generation_config = of_makers
 
 
 def _as_between_layers(x_BTD: Tensor) -> Tensor:

@@ -71,12 +71,17 @@ class Spectrum:
         Args:
             share: 0 gives zeros, 100 the matrix itself.
         """
-        rank = round(len(self.singular) * share / 100)
+        rank = _rank_at(share, len(self.singular))
         if rank == len(self.singular):
             return self.matrix
         kept = self.left[:, :rank].double() * self.singular[:rank]
         nearest: Tensor = kept @ self.right[:rank].double()
         return nearest.float()
+
+
+def _rank_at(share: float, full_rank: int) -> int:
+    """The rank that is so many per cent of the full one; 0 where that is a half or less."""
+    return round(full_rank * share / 100)
 
 
 def rank_share(held: Floats) -> float:
@@ -96,9 +101,9 @@ def update_ranks(context: Context) -> dict[str, Floats]:
     """Of full tuning's change of the linear layers, for each run.
 
     Returns:
-        ``update_rank`` [S], a mean over layers by their size; ``energy_P`` [S] that P per cent of
-        the full rank hold; ``loss_P`` [S] on validation rows of the change cut to it, 0 being the
-        change of all other weights alone and 100 the whole.
+        ``update_rank`` [S] and ``energy_P`` [S], the share of energy that P per cent of the full
+        rank hold, both means over layers by their size; ``loss_P`` [S] on validation rows of the
+        change cut to that rank, 0 being the change of all other weights alone and 100 the whole.
     """
     trained = context.trained
     shares, curves = [], []
@@ -110,7 +115,9 @@ def update_ranks(context: Context) -> dict[str, Floats]:
         held = [changes[n].energies for n in names]
         sizes = np.array([before[n].numel() for n in names], dtype=np.float64)
         shares.append(float(np.average([rank_share(one) for one in held], weights=sizes)))
-        curve = {key: float(value.mean()) for key, value in _curve(held).items()}
+        curve = {
+            key: float(np.average(value, weights=sizes)) for key, value in _curve(held).items()
+        }
         for share in (0, *_SHARES, 100):
             cut = {n: own[n] + changes[n].cut_to(share) for n in names}
             curve[f"loss_{share}"] = trained.loss_of(method, {**tensors, **cut})
@@ -144,10 +151,13 @@ def _changed(weight: Tensor, update: Tensor, dtype: torch.dtype) -> int:
 
 
 def _curve(held: list[Floats]) -> dict[str, Floats]:
-    """``energy_P`` [M]: the energy that P per cent of the full rank hold, of each matrix."""
+    """``energy_P`` [M]: the energy that P per cent of the full rank hold, of each matrix.
+
+    At the ranks to which ``Spectrum.cut_to`` cuts; a rank of 0 holds none.
+    """
     return {
         f"energy_{share}": np.array(
-            [one[max(0, round(len(one) * share / 100) - 1)] for one in held]
+            [one[rank - 1] if (rank := _rank_at(share, len(one))) else 0.0 for one in held]
         )
         for share in _SHARES
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from bakeoff.base.devices import kind_of
+from bakeoff.base.devices import format_of, kind_of
 from bakeoff.base.model import Base
 from bakeoff.engine.backends.memory import free_bytes
 from bakeoff.engine.loss import chunk_tokens
@@ -59,7 +59,7 @@ def auto_slots(
     for method in methods:
         by_kind[method.kind] = max(by_kind.get(method.kind, 0), method.num_trainable)
     slot_bytes = _STATE_BYTES * sum(by_kind.values())
-    itemsize = base.compute_dtype.itemsize
+    itemsize = format_of(base.compute_dtype).itemsize
     slot_bytes += (
         chunk_tokens(base.device, base.vocabulary * base.width) * base.vocabulary * (4 + itemsize)
     )

@@ -28,6 +28,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from bakeoff.base.model import Base
 from bakeoff.children import dying_with_parent
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.compiling import compiled_or_written
@@ -197,10 +198,21 @@ def measure_memory(opener: Opener, name: str, rows: int | None = None) -> dict[s
                 raise
         release_memory()
         most //= 2
-    # On a GPU the allocator's peak holds the base already.
-    on_gpu = bench.base.device.type == "cuda"
-    found = peak.bytes if on_gpu else peak.bytes + loaded
+    found = peak.bytes + _beside_peak(method.base, loaded)
     return {"peak_memory_bytes": found, "micro_batch_size": most}
+
+
+def _beside_peak(base: Base, loaded: int) -> int:
+    """Bytes that were there before what ``PeakMemory`` measured, and that it leaves out.
+
+    Args:
+        base: what a method is on. loaded: how far the process's own memory grew by loading it.
+    """
+    if base.device.type == "cuda":
+        return 0  # the allocator's peak has all that is on the card
+    # Weights that stay mapped are a file's pages and not the process's own: `loaded` has none of
+    # them, and the warm-up has touched them all before the peak is measured.
+    return max(loaded, base.held_bytes)
 
 
 def serve(names: Sequence[str], opener: Opener, deadline: float = math.inf) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bakeoff.files import cache_folder, write_bytes
+from bakeoff.memory import resident_bytes
 
 LEAST_MARGIN: Final = 0.1
 MOST_MARGIN: Final = 0.4
@@ -39,6 +40,30 @@ def keep(forecast: int, measured: int) -> None:
     found = [*_read(), (float(forecast), float(measured))][-_KEPT:]
     with contextlib.suppress(OSError):
         write_bytes(_path(), json.dumps(found).encode("ascii"))
+
+
+class Watch:
+    """What this process takes from here on, beside the forecast of it.
+
+    The system knows the most that a process has held since it began, which an earlier study or the
+    loading of this one may have been. It says something of what was forecast only where it has
+    risen since.
+
+    Args:
+        forecast: bytes that the study is to take, its bases included.
+        held: bytes of its bases, which are there already.
+    """
+
+    def __init__(self, forecast: int, held: int) -> None:
+        self._forecast = forecast
+        self._highest = resident_bytes(highest=True)
+        self._beside = resident_bytes() - held
+
+    def keep(self) -> None:
+        """Keeps the forecast and what it came to, if that is known."""
+        highest = resident_bytes(highest=True)
+        if highest > self._highest:
+            keep(self._forecast, highest - self._beside)
 
 
 def _path() -> Path:

@@ -166,7 +166,11 @@ def make_plan(
         available, profile = available_for(bench, predictor), None
     else:
         available = card.usable_bytes
-        profile = replace(card.profile(), free_bytes=available - predictor.base_bytes)
+        profile = replace(
+            card.profile(),
+            free_bytes=available - predictor.base_bytes,
+            compute_dtype=predictor.base.compute_dtype,
+        )
     # How many candidates and rows the study would take depends on the card as well.
     with standing_for(profile):
         report("tracing one step of each method")

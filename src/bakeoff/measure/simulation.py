@@ -59,6 +59,10 @@ class Simulation:
     slowdown: float = 1.0
 
 
+_Group = tuple[ExecutionPath, str, BaseChoice]
+"""Whose candidates share passes: of one execution path, not apart by kind, on one held base."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SimulatedJob:
     """One job.
@@ -66,18 +70,31 @@ class SimulatedJob:
     Attributes:
         region: whose round it belongs to. seconds: that it takes. kept_every: seconds of it that a
             loss can cost: an epoch.
+        group: whose candidates it trains; None where it tests.
+        opening: seconds more on a worker that has not just trained the group: of hidden states,
+            which a worker keeps until it trains another one.
     """
 
     region: int
     seconds: float
     kept_every: float
+    group: _Group | None = None
+    opening: float = 0.0
+
+
+@dataclass(order=True)
+class _Worker:
+    """One worker: when it is free, and which group it has trained last."""
+
+    free: float
+    group: _Group | None = field(default=None, compare=False)
 
 
 @dataclass
 class _Fleet:
-    """Workers, each free at some time."""
+    """Workers, as a heap by the time at which each is free."""
 
-    free: list[float]
+    workers: list[_Worker]
     load: float
     rate: float
     draw: random.Random
@@ -89,28 +106,32 @@ class _Fleet:
 
     def run(self, job: SimulatedJob, ready: float) -> float:
         """Gives a job to the worker that is free first; returns when it is over."""
-        begins = max(heapq.heappop(self.free), ready)
-        left, now = job.seconds * self.slowdown + JOB_SECONDS, begins
+        worker = heapq.heappop(self.workers)
+        left, now = job.seconds * self.slowdown + JOB_SECONDS, max(worker.free, ready)
         in_vain = 0
         while True:
+            opening = 0.0 if worker.group == job.group else job.opening * self.slowdown
             lost_after = self.draw.expovariate(self.rate / _HOUR) if self.rate > 0 else math.inf
-            if lost_after >= left:
+            if lost_after >= opening + left:
                 break
             every = job.kept_every * self.slowdown
-            kept = min(left, lost_after // every * every) if every else 0
+            kept = min(left, max(0.0, lost_after - opening) // every * every) if every else 0
+            worker.group = None
             self.losses += 1
             self.busy += kept
             left -= kept
             in_vain = 1 if kept > 0 else in_vain + 1
             if in_vain == MOST_LOSSES:  # as the driver does
                 self.given_up += 1
-                heapq.heappush(self.free, now + lost_after + self.load)
+                worker.free = now + lost_after + self.load
+                heapq.heappush(self.workers, worker)
                 return now + lost_after
             now += lost_after + self.load
-        now += left
-        self.busy += left
+        now += opening + left
+        self.busy += opening + left
         self.jobs += 1
-        heapq.heappush(self.free, now)
+        worker.free, worker.group = now, job.group
+        heapq.heappush(self.workers, worker)
         return now
 
 
@@ -152,7 +173,7 @@ def simulate(
     slowdown = max(1.0, at_once / cores)
     load = (wall.get("load", 0.0) + START_SECONDS) * slowdown
     draw = random.Random(_SEED)
-    fleet = _Fleet([load] * workers, load, loss_rate, draw)
+    fleet = _Fleet([_Worker(load) for _ in range(workers)], load, loss_rate, draw)
     asked = SimulatedJob(region=0, seconds=wall.get("baselines", 0.0), kept_every=0.0)
     baselines = fleet.run(asked, 0.0)
     fleet.slowdown = slowdown  # from here on they work side by side
@@ -197,20 +218,20 @@ def _train(fleet: _Fleet, rounds: list[deque[list[SimulatedJob]]], since: float)
             jobs = rounds[region].popleft()
             left[region] = len(jobs)
             for job in jobs:
-                heapq.heappush(waiting, (-job.seconds, order, job))
+                heapq.heappush(waiting, (-(job.seconds + job.opening), order, job))
                 order += 1
 
     for region in range(len(rounds)):
         begin(region)
     now = since
     while waiting or events:
-        while waiting and fleet.free[0] <= now:
+        while waiting and fleet.workers[0].free <= now:
             _, number, job = heapq.heappop(waiting)
             heapq.heappush(events, (fleet.run(job, now), number, job.region))
         # To the next moment at which something changes.
         moments = [events[0][0]] if events else []
         if waiting:
-            moments.append(max(now, fleet.free[0]))
+            moments.append(max(now, fleet.workers[0].free))
         now = min(moments)
         while events and events[0][0] <= now:
             end, _, region = heapq.heappop(events)
@@ -227,7 +248,6 @@ class _Part:
     method: str
     candidates: int
     epochs: int
-    is_first: bool = field(default=True)
 
 
 def rounds_of(
@@ -251,8 +271,8 @@ def rounds_of(
             rounds.append(
                 [
                     job
-                    for group in _by_pass(schedule, parts)
-                    for job in _cut(group, number, seconds, slots, shared)
+                    for group, members in _by_pass(schedule, parts).items()
+                    for job in _cut(members, group, number, seconds, slots, shared)
                 ]
             )
         found.append(rounds)
@@ -267,23 +287,24 @@ def _rounds(schedule: StudySchedule, name: str) -> list[_Part]:
     found, alive, done = [], len(method.searched), 0
     for rung in (*schedule.rungs, epochs):
         if rung > done:
-            found.append(_Part(name, alive, rung - done, not done))
+            found.append(_Part(name, alive, rung - done))
             alive, done = math.ceil(alive / schedule.search.reduction_factor), rung
     return [*found, _Part(name, len(schedule.seeds), epochs)]
 
 
-def _by_pass(schedule: StudySchedule, parts: Sequence[_Part]) -> list[list[_Part]]:
-    """Parts whose candidates share a pass: of one execution path on one held base."""
-    found: dict[tuple[ExecutionPath, str, BaseChoice], list[_Part]] = {}
+def _by_pass(schedule: StudySchedule, parts: Sequence[_Part]) -> dict[_Group, list[_Part]]:
+    """Parts whose candidates share a pass, by their group."""
+    found: dict[_Group, list[_Part]] = {}
     for part in parts:
         method = next(iter(schedule.methods[part.method].variants.values()))
         key = method.execution_path, kind_apart(method), method.base.choice
         found.setdefault(key, []).append(part)
-    return list(found.values())
+    return found
 
 
 def _cut(
     parts: Sequence[_Part],
+    group: _Group,
     region: int,
     seconds: Mapping[str, MethodSeconds],
     slots: Mapping[str, int],
@@ -297,9 +318,15 @@ def _cut(
         seated, queue = queue[:width], queue[width:]
         side_by_side = min(len(seated), shared)
         epoch = sum(_epoch(seconds[part.method]) for part in seated) / side_by_side
-        first = max(seconds[part.method].epoch["first_epoch_extra"] for part in seated)
-        total = epoch * max(part.epochs for part in seated) + first
-        jobs.append(SimulatedJob(region=region, seconds=total, kept_every=epoch))
+        jobs.append(
+            SimulatedJob(
+                region=region,
+                seconds=epoch * max(part.epochs for part in seated),
+                kept_every=epoch,
+                group=group,
+                opening=max(seconds[p.method].epoch["first_epoch_extra"] for p in seated),
+            )
+        )
     return jobs
 
 
@@ -324,8 +351,8 @@ def tests_of(
             for name, method in schedule.methods.items()
             if {variant.execution_path for variant in method.variants.values()} <= region
         ]
-        for group in _by_pass(schedule, parts):
-            queue = [part.method for part in group for _ in range(part.candidates)]
+        for members in _by_pass(schedule, parts).values():
+            queue = [part.method for part in members for _ in range(part.candidates)]
             while queue:
                 width = max(1, slots.get(queue[0], 1))
                 seated, queue = queue[:width], queue[width:]

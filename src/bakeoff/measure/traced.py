@@ -11,11 +11,10 @@ import torch
 from bakeoff.base.choice import BaseChoice
 from bakeoff.base.devices import GpuProfile, profile_of
 from bakeoff.base.meta_model import MetaBase
-from bakeoff.engine.backends.memory import rows_that_fit
 from bakeoff.engine.backends.worker_threads import worker_threads_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import writes_frozen
-from bakeoff.engine.generation.rows import largest_power_of_two
+from bakeoff.engine.generation.rows import largest_power_of_two, rows_of_batch
 from bakeoff.engine.options import EngineOptions
 from bakeoff.engine.step import MOST_WORKER_BYTES
 from bakeoff.engine.workbench import Workbench
@@ -332,10 +331,8 @@ def most_demanding(bench: Workbench, entry: MethodEntry) -> tuple[str, Method]:
 def largest_batch(bench: Workbench) -> int:
     """Documents in one batch of writing test summaries, at most."""
     test = bench.data.splits["test"]
-    rows = bench.generation.batch_rows
-    if rows == "auto":
-        longest = bench.task.max_length + bench.longest_answer
-        rows = rows_that_fit(bench.base, longest)
+    longest = bench.task.max_length + bench.longest_answer
+    rows = rows_of_batch(bench.base, bench.generation, longest)
     if bench.generation.strategy == "greedy" and writes_frozen(bench.base):
         rows = largest_power_of_two(rows)
     return min(rows, len(test))

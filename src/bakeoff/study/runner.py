@@ -36,7 +36,6 @@ from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
 from bakeoff.execution.trackers.registry import require_installed
 from bakeoff.measure import forecasts
-from bakeoff.memory import resident_bytes
 from bakeoff.ranks import ranks
 from bakeoff.runs.events import EventLog
 from bakeoff.runs.folder import RunFolder
@@ -215,7 +214,9 @@ class Runner:
                 before=self._processes_before(bench),
                 forecast=forecast,
             )
-        at_first = 0 if forecast is None else resident_bytes() - model_bytes(bench.base.model)
+        watch = None
+        if forecast is not None:
+            watch = forecasts.Watch(forecast, model_bytes(bench.base.model))
         if (left := self.stop.seconds_left) is not None:
             warn_of_budget(bench, schedule, left, self.console)
         # Before the folder becomes this study's: other inputs or a torn log refuse the call.
@@ -296,8 +297,8 @@ class Runner:
             trained_here = self.elsewhere is None or self.elsewhere.trains_here
             # What is forecast is layers as they are written.
             is_as_forecast = bench.base.device.type == "cpu" and bench.engine.compile is not True
-            if trained_here and forecast is not None and is_as_forecast:
-                forecasts.keep(forecast, resident_bytes(highest=True) - at_first)
+            if trained_here and watch is not None and is_as_forecast:
+                watch.keep()
         except StoreError:
             reserve.give()
             with suppress(StoreError):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from transformers import GenerationConfig
 
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import GenerationOptions, generate
@@ -123,6 +124,22 @@ def test_other_strategies_run_for_every_method_and_leave_the_base_alone(
         assert cohort.base.head.weight is cohort.base.embedding.weight
     assert actual == expected
     assert bench.untouched()
+
+
+@pytest.mark.parametrize("strategy", ["beam", "sample"])
+def test_other_strategies_write_without_the_settings_of_the_bases_makers(
+    bench: Bench, prompts: Prompts, monkeypatch: pytest.MonkeyPatch, strategy: Any
+) -> None:
+    """As the greedy one does: a penalty would act on some strategies and some bases alone."""
+    options = options_of(strategy=strategy, num_beams=2, no_repeat_ngram=0)
+    with Cohort(bench.base, [], 1) as cohort:
+        plain = generate(cohort, [0], prompts, options)
+        of_makers = GenerationConfig(
+            repetition_penalty=5.0, min_p=0.3, suppress_tokens=plain[0][0][:1], min_new_tokens=9
+        )
+        monkeypatch.setattr(bench.base.model, "generation_config", of_makers)
+        assert generate(cohort, [0], prompts, options) == plain
+    assert bench.base.model.generation_config is of_makers
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.generation import rows
 from bakeoff.engine.generation.generate import generate
 from bakeoff.errors import OutOfMemoryError
 from tests.engine.generation.reference_texts import Prompts, options_of, seated, tuned
@@ -132,6 +133,17 @@ def test_sampling_is_repeatable_and_differs_by_seed(
 
         assert draw(1) == draw(1)
         assert draw(1) != draw(2)
+
+
+def test_what_is_sampled_does_not_depend_on_how_much_memory_is_free(
+    kit: Kit, bench: Bench, prompts: Prompts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, found = options_of(strategy="sample", max_new_tokens=6), []
+    for fitting in (2, 4):
+        monkeypatch.setattr(rows, "rows_that_fit", lambda *_, fitting=fitting: fitting)
+        with Cohort(bench.base, [], 1) as cohort:
+            found.append(generate(cohort, [0], prompts, options))
+    assert found[0] == found[1]
 
 
 def test_what_a_slot_samples_does_not_depend_on_its_neighbours(

@@ -25,3 +25,7 @@ def replace_layers(model: PreTrainedModel) -> None:
             from bakeoff.base.families import short_conv
 
             short_conv.take_over(module)
+        elif kind in ("phimoe", "qwen2_moe"):
+            from bakeoff.base.families import mask_windows
+
+            mask_windows.take_over(module)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import torch
 
-from bakeoff.base.devices import kind_of, present_profile
+from bakeoff.base.devices import format_of, kind_of, present_profile
 from bakeoff.base.model import Base
 from bakeoff.memory import available_bytes, release_unused
 from bakeoff.ranks import LeftAloneError, ranks, smallest
@@ -88,7 +88,8 @@ def free_bytes(device: torch.device) -> int:
     return smallest(int(torch.cuda.mem_get_info(device)[0]) + max(0, unused))
 
 
-_CPU_ROWS = 64
+FEW_ROWS: Final = 64
+"""Of a batch of generation where memory is not what limits it."""
 _MOST_ROWS = 1024
 _MEMORY_SHARE = 0.4
 
@@ -103,13 +104,13 @@ def rows_that_fit(base: Base, num_positions: int) -> int:
         num_positions: of one row, prompt and continuation together.
     """
     if kind_of(base.device) == "cpu":
-        return _CPU_ROWS
+        return FEW_ROWS
     config: Any = base.config
     heads = int(getattr(config, "num_attention_heads", 1))
     kept = int(getattr(config, "num_key_value_heads", None) or heads)
     layers = int(getattr(config, "num_hidden_layers", 1))
     width = int(getattr(config, "head_dim", None) or base.embedding_width // heads)
-    itemsize = base.compute_dtype.itemsize
+    itemsize = format_of(base.compute_dtype).itemsize
     # Keys and values; the prompt's pass; logits and their like.
     cache = 2 * layers * kept * width * num_positions * itemsize
     row_bytes = cache + 12 * base.embedding_width * num_positions * itemsize + 16 * base.vocabulary

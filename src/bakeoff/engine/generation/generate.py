@@ -17,15 +17,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from transformers import GenerationConfig
 
 from bakeoff.base.prefix import lent
 from bakeoff.engine.backends.capture import Note, StepTimer
-from bakeoff.engine.backends.memory import release_memory, rows_that_fit
+from bakeoff.engine.backends.memory import release_memory
 from bakeoff.engine.backends.worker_threads import ONE_WORKER, worker_threads_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.greedy import Greedy
 from bakeoff.engine.generation.options import GenerationOptions as GenerationOptions
-from bakeoff.engine.generation.rows import largest_power_of_two
+from bakeoff.engine.generation.rows import largest_power_of_two, rows_of_batch
 from bakeoff.engine.generation.stopping import stop_ids
 from bakeoff.engine.halving import Halving
 from bakeoff.engine.join import join_left
@@ -131,10 +132,10 @@ class _Writer:
 
     def _rows(self) -> int:
         """Prompts of one slot in one batch."""
-        wanted = self._options.batch_rows
-        if wanted == "auto":
-            longest = max((len(p) for p in self._prompts), default=1)
-            wanted = rows_that_fit(self._cohort.base, longest + self._options.max_new_tokens)
+        longest = max((len(p) for p in self._prompts), default=1)
+        wanted = rows_of_batch(
+            self._cohort.base, self._options, longest + self._options.max_new_tokens
+        )
         rows = max(1, wanted // len(self._cohort.slots))
         is_greedy = self._options.strategy == "greedy"
         if is_greedy and self._greedy.is_frozen:
@@ -155,7 +156,11 @@ class _Writer:
 
     @torch.no_grad()
     def _batch(self, chosen: Order, start: int) -> list[list[list[int]]]:
-        """Ids of each slot for the chosen prompts, which stand at ``start`` of the order."""
+        """Ids of each slot for the chosen prompts, which are at ``start`` of the order.
+
+        What is sampled depends on which prompts share a batch, as all rows draw from one generator.
+        So it depends on ``batch_rows``, and on memory where it runs out and a batch is halved.
+        """
         if self._options.strategy == "sample":
             torch.manual_seed(self._options.seed + start)
         prompts = [self._prompts[i] for i in chosen]
@@ -220,18 +225,10 @@ def _by_transformers(
     base = cohort.base
     end_id = base.tokenizer.eos_token_id
     rows, num_prompt = x_KBTD.shape[1:3]
-    settings: dict[str, Any] = {"num_beams": options.num_beams, "do_sample": False}
-    if options.strategy == "sample":
-        settings = {
-            "do_sample": True,
-            "temperature": options.temperature,
-            "top_p": options.top_p,
-            "top_k": 0,
-            "num_beams": 1,
-        }
     columns = torch.arange(num_prompt, device=x_KBTD.device)
     results: list[list[int]] = []
     stops = stop_ids(base, options.stop_tokens)
+    settings = _settings(options, end_id, stops)
     for index, slot in enumerate(list(cohort.slots)):
         padding_B = num_padding_R[index * rows : (index + 1) * rows]
         with cohort.only([slot]), _lent_head(cohort), lent(base, cohort.prefix()) as model:
@@ -239,17 +236,33 @@ def _by_transformers(
             output = model.generate(  # type: ignore[operator]
                 inputs_embeds=x_KBTD[index],
                 attention_mask=(columns[None] >= padding_B[:, None]).long(),
-                max_new_tokens=options.max_new_tokens,
-                pad_token_id=end_id,
-                eos_token_id=[end_id, *stops],
-                no_repeat_ngram_size=options.no_repeat_ngram,
-                use_cache=True,
-                **settings,
+                generation_config=settings,
             )
         for stop in stops:
             output[output == stop] = end_id
         results += until_end(output, end_id)
     return results
+
+
+def _settings(options: GenerationOptions, end_id: int, stops: Sequence[int]) -> GenerationConfig:
+    """A strategy in Transformers' words."""
+    drawing: dict[str, Any] = {"num_beams": options.num_beams, "do_sample": False}
+    if options.strategy == "sample":
+        drawing = {
+            "do_sample": True,
+            "temperature": options.temperature,
+            "top_p": options.top_p,
+            "top_k": 0,
+            "num_beams": 1,
+        }
+    return GenerationConfig(
+        max_new_tokens=options.max_new_tokens,
+        pad_token_id=end_id,
+        eos_token_id=[end_id, *stops],
+        no_repeat_ngram_size=options.no_repeat_ngram,
+        use_cache=True,
+        **drawing,
+    )
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bakeoff.base.compiled import uncompiled
 from bakeoff.base.prefix import Prefix
-from bakeoff.engine.backends.memory import release_memory, rows_that_fit
+from bakeoff.engine.backends.memory import release_memory
 from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.backends.worker_threads import worker_threads_of
 from bakeoff.engine.cohort import Cohort
@@ -30,6 +30,7 @@ from bakeoff.engine.generation.generate import (
 )
 from bakeoff.engine.generation.greedy import Greedy
 from bakeoff.engine.generation.options import GenerationOptions
+from bakeoff.engine.generation.rows import rows_of_batch
 from bakeoff.engine.halving import Halving
 from bakeoff.engine.row_pass import RowPass
 from bakeoff.methods.stack import StackHooks
@@ -67,10 +68,8 @@ def generate_rows(
     base = cohort.base
     order = np.argsort([len(prompt) for prompt in prompts], kind="stable")[::-1]
     workers = worker_threads_of(base)
-    rows = options.batch_rows
-    if rows == "auto":
-        longest = max((len(prompt) for prompt in prompts), default=1)
-        rows = rows_that_fit(base, longest + options.max_new_tokens)
+    longest = max((len(prompt) for prompt in prompts), default=1)
+    rows = rows_of_batch(base, options, longest + options.max_new_tokens)
     size = max(1, rows // workers.num)
     acting: dict[int, StackHooks] = {}
 

@@ -34,7 +34,7 @@ class GenerationOptions:
     """Of the strategy ``sample``."""
     batch_rows: int | Literal["auto"] = "auto"
     """Rows of all slots together in one batch, halved when memory runs out; ``auto``: as many as
-    memory holds with ease, 64 on a CPU."""
+    memory holds with ease, 64 on a CPU and where answers are sampled."""
 
     def also_stopping_at(self, tokens: Sequence[str]) -> GenerationOptions:
         """The same with further tokens that end an answer."""

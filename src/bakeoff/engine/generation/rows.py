@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.attention.decoding import CacheStorage, DecodingState
+from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, PrefixedDecodingState
+from bakeoff.engine.backends.memory import FEW_ROWS, rows_that_fit
+from bakeoff.engine.generation.options import GenerationOptions
 
 
 @dataclass(kw_only=True)
@@ -145,6 +148,21 @@ def new_cache(
 def power_of_two(count: int) -> int:
     """The smallest power of two that is not below ``count``."""
     return 1 << max(0, count - 1).bit_length()
+
+
+def rows_of_batch(base: Base, options: GenerationOptions, num_positions: int) -> int:
+    """Rows of all slots together in one batch of generation.
+
+    What is sampled depends on the rows of a batch, so that their number then does not depend on
+    how much memory is free.
+
+    Args:
+        base: the base. options: of generation.
+        num_positions: of one row, prompt and continuation together.
+    """
+    if options.batch_rows != "auto":
+        return options.batch_rows
+    return FEW_ROWS if options.strategy == "sample" else rows_that_fit(base, num_positions)
 
 
 def largest_power_of_two(count: int) -> int:
