@@ -14,7 +14,8 @@ document.addEventListener("DOMContentLoaded", () => {
   const count = (n) => n.toLocaleString("en");
   // As Python writes it: what rounds to zero has no minus.
   const written = (value) => (Number(value.toFixed(metric.digits)) + 0).toFixed(metric.digits);
-  const score = (value) => value === null || value === undefined ? "–" : written(metric.factor * value);
+  const score = (value) => value === null || value === undefined ? "–"
+    : written(metric.factor * value);
   const make = (tag, name, text) => {
     const element = document.createElement(tag);
     if (name) element.className = name;
