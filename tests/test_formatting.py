@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from bakeoff.errors import ConfigError
 from bakeoff.formatting import (
+    TIMES_100,
+    Scale,
     join,
     scale_of,
     seconds_of,
@@ -131,6 +134,15 @@ def test_whole_numbers_rates_and_p_values() -> None:
 
 def test_a_difference_as_it_is_read() -> None:
     assert [signed(0.1), signed(-0.25, 2)] == ["+0.100", "\u22120.25"]
+
+
+def test_what_rounds_to_zero_has_no_minus() -> None:
+    assert [signed(-0.0), signed(-1e-5), signed(1e-5)] == ["+0.000"] * 3
+    assert [Scale().write(-1e-5), Scale().write(-0.0), Scale().signed(-4e-4)] == [
+        *("0.000", "0.000", "+0.000"),
+    ]
+    assert scale_of(TIMES_100).signed(np.float64(-4e-4)) == "+0.0"
+    assert signed(-6e-4) == "\u22120.001"
 
 
 def test_shares_are_written_as_points_and_all_else_as_it_is() -> None:

@@ -50,8 +50,8 @@ class Scale:
     digits: int = 3
 
     def write(self, value: float | None) -> str:
-        """The value; a dash for None."""
-        return MISSING if value is None else f"{self.factor * value:.{self.digits}f}"
+        """The value, zero without a minus; a dash for None."""
+        return MISSING if value is None else f"{self.factor * value:z.{self.digits}f}"
 
     def signed(self, value: float) -> str:
         """A difference with its sign."""
@@ -152,8 +152,8 @@ def shown_p_value(value: float | None) -> str:
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """A difference with its sign, the minus as long as the plus."""
-    return f"{value:+.{digits}f}".replace("-", "\u2212")
+    """A difference with its sign, the minus as long as the plus; what rounds to zero has a plus."""
+    return f"{value:+z.{digits}f}".replace("-", "\u2212")
 
 
 def counted(number: int, one: str, many: str) -> str:

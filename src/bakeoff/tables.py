@@ -28,7 +28,7 @@ def print_table(
     Args:
         table: without rows that span columns.
         console: where to.
-        labels: of all columns, for blocks; the columns' titles without.
+        labels: of all columns, for blocks; the columns' titles without. Markup, as all cells are.
         names: the column that names the rows.
     """
     if fits(table, console, names=names):
@@ -45,7 +45,7 @@ def print_table(
         for position, (title, column) in enumerate(zip(titles, cells, strict=True)):
             text = _text(column[index], style)
             if position != names and text.plain.strip():
-                label = Text(f"  {title}: " if title else "  ", style=style)
+                label = _text(f"  {title}: " if title else "  ", style)
                 console.print(label + text, soft_wrap=True, highlight=False)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
 
 import bakeoff
+from bakeoff.cli import main
 from bakeoff.cli.exit_codes import BAD_INPUT, BROKEN_PIPE
 from bakeoff.cli.pipes import pipes_may_close
 
@@ -57,6 +59,28 @@ print("done", file=sys.stderr)
 def test_a_study_goes_on_without_its_output() -> None:
     assert closed_at_once(STUDY) == (0, "done\n")
     assert closed_at_once(STUDY.replace("True", "False")) == (BROKEN_PIPE, "")
+
+
+@pytest.mark.parametrize(
+    ("command", "goes_on"),
+    [("run", True), ("join", True), ("claims", True), ("report", False), ("predict", False)],
+)
+def test_what_trains_goes_on_without_its_output(
+    command: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def noted(*, goes_on: bool) -> AbstractContextManager[None]:
+        asked.append(goes_on)
+        return nullcontext()
+
+    monkeypatch.setattr(main, "pipes_may_close", noted)
+    monkeypatch.setattr(main, "app", lambda: None)
+    monkeypatch.setattr(main, "keep_freed", lambda: None)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # which the entry point would leave behind
+    monkeypatch.setattr("sys.argv", ["bakeoff", command, "somewhere"])
+    main.main()
+    assert asked == [goes_on]
 
 
 def test_the_streams_come_back() -> None:

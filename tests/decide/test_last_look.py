@@ -45,14 +45,13 @@ def run_by_looks(seed: int, gap: float) -> tuple[Looked, Results, list[str]]:
     have = dict.fromkeys(names, 3)
     while True:
         found = look_at(
-            {n: Scored(runs=runs[n][: have[n]], value=ratio, is_ratio=True, asked=have[n])
-             for n in names},
-            {"zero_shot": Scored(runs=runs["zero_shot"], value=ratio, is_ratio=True, asked=1)},
+            {n: Scored(runs=runs[n][: have[n]], value=ratio, is_ratio=True) for n in names},
+            {"zero_shot": Scored(runs=runs["zero_shot"], value=ratio, is_ratio=True)},
             SEEDS,
             higher_is_better=False,
             margin=MARGIN,
             alpha=0.05,
-        )  # fmt: skip
+        )
         if not found.wanted:
             break
         have |= dict.fromkeys(found.wanted, found.next_seeds)

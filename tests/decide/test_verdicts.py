@@ -47,6 +47,8 @@ TURNED = replace(
 def test_a_comparison_is_turned_with_all_that_belongs_to_one_side() -> None:
     assert turned(FOUND) == TURNED
     assert turned(TURNED) == FOUND
+    tie = turned(replace(FOUND, difference=0.0, low=0.0, high=0.0))
+    assert "-" not in f"{tie.difference} {tie.low} {tie.high}"
     alike = replace(FOUND, low=None, high=None, verdict="undecided", spread=None)
     found = turned(alike)
     assert (found.low, found.high, found.spread, found.verdict) == (None, None, None, "undecided")

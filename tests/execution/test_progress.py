@@ -161,3 +161,10 @@ def test_a_run_on_a_terminal_shows_bars(
     assert "━" in plain
     assert "epoch 1/1  loss" in plain
     assert "The report: " in plain
+
+
+def test_brackets_in_what_was_reached_are_no_markup() -> None:
+    file = io.StringIO()
+    with ProgressView(Console(file=file, width=80)) as view:
+        view.on_tested("lora-lr0.01-s0", "test acc [/5] 0.250")
+    assert file.getvalue() == f"  {'lora-lr0.01-s0':<28} test acc [/5] 0.250\n"

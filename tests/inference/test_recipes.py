@@ -218,6 +218,15 @@ def test_a_quantized_winner_is_written_over_a_quantized_base(
         assert theirs == pytest.approx(losses[:4], rel=near)
 
 
+@pytest.mark.parametrize(("option", "value"), [("--rank", "8"), ("--precision", "float32")])
+def test_settings_of_conversions_are_refused_with_a_recipe(
+    cli: Run, option: str, value: str
+) -> None:
+    outcome = cli("export", "out", "--recipe", "peft", "--out", "recipe", option, value)
+    assert outcome.code == 2
+    assert f"{option} {value}: has no effect with --recipe peft" in outcome.message
+
+
 def test_what_a_trainer_cannot_be_told_is_refused(run_small: Run, cli: Run) -> None:
     methods = {"head": {"kind": "head", "learning_rate": 1e-3}}
     assert run_small(methods=methods).code == 0

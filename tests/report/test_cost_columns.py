@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from bakeoff.page.palette import looks
+from bakeoff.report.figures.costs import cost_figures
 from bakeoff.report.table import build_rows, shown_columns
 from bakeoff.runs.records import EpochSeconds, Estimate, Results
 from tests.golden_folders import golden
@@ -30,3 +32,12 @@ def test_the_plain_loop_has_a_column_where_it_was_measured() -> None:
     assert (ours.value, ours.low, ours.high) == (2.0, 1.9, 2.2)
     assert (plain.value, plain.low, plain.high) == (3.0, 2.8, 3.1)
     assert cells["full"]["plain_epoch"].value is None
+
+
+def test_what_the_latency_is_of_holds_for_every_task() -> None:
+    found = golden("four")
+    chat = replace(found, task=replace(found.task, kind="chat", output_word="reply"))
+    figures = {one.name: one for one in cost_figures(build_rows(chat), looks(chat.methods))}
+    assert figures["latency"].caption == (
+        "To write one more token of one answer, each method alone."
+    )

@@ -66,7 +66,7 @@ def test_a_seed_whose_predictions_are_torn_has_no_scores(tmp_path: Path) -> None
     results = copy_of("four", tmp_path)
     found = all_scores(load_run(tmp_path), "lora", "rouge1")
     assert found is not None
-    assert found.values_SN.shape == found.weights_SN.shape == (3, 16)
+    assert found.statistics_SNC.shape == (3, 16, 2)
     assert found.mean == pytest.approx(results.methods["lora"].test["rouge1"].mean)
     likely = all_scores(load_run(tmp_path), "lora", "nll")
     assert likely is not None
@@ -76,4 +76,4 @@ def test_a_seed_whose_predictions_are_torn_has_no_scores(tmp_path: Path) -> None
         text = path.read_text("utf-8")
         path.write_text(text[: len(text) - 20], "utf-8")
         found = all_scores(load_run(tmp_path), "lora", "rouge1")
-        assert (0 if found is None else len(found.values_SN)) == rest
+        assert (0 if found is None else len(found.statistics_SNC)) == rest

@@ -7,19 +7,23 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from bakeoff.cli.main import app
 from bakeoff.errors import StoreError
+from bakeoff.metrics.contract import ModelOutputs
+from bakeoff.metrics.registry import metric_of
 from bakeoff.report import write_side_by_side
 from bakeoff.report.comparable import comparability, differing_settings, labels_of
 from bakeoff.report.load import Run, load_run
 from bakeoff.report.ranking import rank_studies
 from bakeoff.report.scores import all_scores
-from bakeoff.runs.records import Comparison, Margin, Results
+from bakeoff.runs.records import Comparison, Margin, MetricRecord, Results
 from tests.golden_folders import Change, copy_of, rows_of, save, write_rows
 
 Twin = Callable[..., Path]
@@ -212,7 +216,7 @@ class TestRanking:
         found = rank_studies(runs, comparability(runs))
         assert (found.best, found.standing, found.verdict) == ("b", {}, "b leads")
         scores = all_scores(runs["b"], "full", "rouge1")
-        assert scores is not None and scores.values_SN.shape == (3, 16)
+        assert scores is not None and scores.statistics_SNC.shape == (3, 16, 2)
         assert f"its full has the highest ROUGE-1, {100 * scores.mean:.1f}" in found.sentence
         assert "it is better than a's full" in found.sentence
 
@@ -235,7 +239,7 @@ class TestRanking:
         nats = all_scores(run, "full", "nll")
         assert scores is not None and nats is not None
         size = sum(len(e.reference.encode()) for e in run.examples)
-        bits = nats.values_SN.sum(axis=1) / math.log(2) / size
+        bits = nats.statistics_SNC[..., 0].sum(axis=1) / math.log(2) / size
         assert scores.mean == pytest.approx(bits.mean())
         page = write_side_by_side([run.folder, runs["b"].folder], run.folder.parent / "out")
         assert "Ranked by bits per byte." in page.read_text("utf-8")
@@ -247,6 +251,59 @@ class TestRanking:
         found = rank_studies(runs, comparability(runs))
         assert (found.best, found.comparisons) == (None, [])
         assert found.verdict == "Side by side only"
+
+
+def by_chrf(results: Results) -> Results:
+    """The same study, decided by chrF, which is no mean of its rows."""
+    chrf = MetricRecord(
+        name="chrf", title="chrF", unit="", higher_is_better=True, primary=True, signature="s"
+    )
+    metrics = tuple(replace(metric, primary=False) for metric in results.task.metrics)
+    study = {**results.study, "task": {**results.study["task"], "metrics": ["nll", "chrf"]}}
+    return replace(results, study=study, task=replace(results.task, metrics=(*metrics, chrf)))
+
+
+def write_chrf(folder: Path, right: Callable[[int], bool]) -> float:
+    """Keeps scores of answers that are right on some rows and empty of sense on others; the
+    corpus score."""
+    texts = [f"words {index} " * (40 if index < 4 else 1) for index in range(16)]
+    answers = [text if right(index) else "###" for index, text in enumerate(texts)]
+    metric = metric_of("chrf")
+    expected: Any = [SimpleNamespace(references=(text,)) for text in texts]
+    kept = metric.statistics(ModelOutputs(texts=answers), expected)
+    for path in (folder / "candidates").glob("full-*/predictions.jsonl"):
+        rows = rows_of(path)
+        for row in rows:
+            row["chrf"] = float(metric.value(kept[row["index"]]))
+        write_rows(path, rows)
+        (path.parent / "scores").mkdir()
+        np.savez(path.parent / "scores/test.npz", chrf=kept)
+    return float(metric.value(kept.sum(axis=0)))
+
+
+class TestMetricsThatAreNoMeans:
+    def test_the_metrics_own_value_ranks(self, twin: Twin) -> None:
+        """One study is right on the few long rows, the other on the many short ones."""
+        one, two = twin("a", by_chrf), twin("b", by_chrf)
+        high, low = write_chrf(one, lambda row: row < 4), write_chrf(two, lambda row: row >= 4)
+        assert high > low + 40
+        runs = loaded(one, two)
+        found = rank_studies(runs, comparability(runs))
+        assert (found.metric.name, found.remark, found.best) == ("chrf", "", "a")
+        assert f"the highest chrF, {high:.3f}" in found.sentence
+        (pair,) = [c for c in found.comparisons if c.metric == "chrf"]
+        assert pair.difference == pytest.approx(high - low)
+
+    def test_without_what_was_kept_of_rows_another_metric_ranks(self, twin: Twin) -> None:
+        folders = [twin("a", by_chrf), twin("b", by_chrf)]
+        for folder in folders:
+            write_chrf(folder, lambda row: row < 4)
+            for path in folder.glob("candidates/*/scores/test.npz"):
+                path.unlink()
+        runs = loaded(*folders)
+        found = rank_studies(runs, comparability(runs))
+        assert found.metric.name == "rouge1"
+        assert found.remark == "Single rows have no chrF, by which each study was decided."
 
 
 class TestPage:

@@ -17,6 +17,7 @@ from bakeoff.report.terminal import print_summary
 from bakeoff.runs.folder import RunFolder
 from bakeoff.runs.records import CostRecord, EpochSeconds, Estimate, Results
 from bakeoff.types import RunState
+from tests.decide.made import study_of, with_set
 from tests.golden_folders import Change, copy_of, golden, renamed, with_methods
 
 LONG = "lora_on_all_linear_layers_with_rank_32_and_a_long_name_of_64_cha"
@@ -202,3 +203,22 @@ def test_a_crossed_name_is_broken_between_its_parts(
     firsts = [line.split()[0] for line in lines if line.strip()]
     at = firsts.index(starts[0])
     assert firsts[at : at + len(starts)] == starts
+
+
+def bracketed(results: Results) -> Results:
+    """A metric of one's own whose title holds what looks like markup, and a set with it."""
+    study = with_set(study_of({"lora": 3.0, "head": 3.5}), {"lora": 2.3, "zero_shot": 2.0}, 0.05)
+    title = {"title": "acc [/5]"}
+    metrics = tuple(replace(metric, **title) for metric in study.task.metrics)
+    also = {
+        name: replace(one, metrics=tuple(replace(metric, **title) for metric in one.metrics))
+        for name, one in study.also_test.items()
+    }
+    return replace(study, task=replace(study.task, metrics=metrics), also_test=also)
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_brackets_in_a_title_are_no_markup(tmp_path: Path, width: int) -> None:
+    lines = summary(tmp_path, bracketed, width)
+    assert len([line for line in lines if "acc [/5]" in line]) >= 2
+    assert not any("\\[" in line for line in lines)

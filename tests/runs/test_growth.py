@@ -193,3 +193,6 @@ def test_how_texts_are_written_may_change_where_none_were() -> None:
     assert growth_of(Outline(resolved=before), Outline(resolved=now)).refused
     grown = growth_of(Outline(resolved=before, writes=False), Outline(resolved=now))
     assert grown.refused == () and len(grown.changed) == 1
+    # As a folder compares them: with what it has kept of earlier calls.
+    known = with_ledger(Outline(resolved=before, writes=False), {})
+    assert growth_of(known, Outline(resolved=now)) == grown

@@ -13,6 +13,7 @@ import pytest
 from bakeoff.config import dump_yaml
 from bakeoff.decide.money import tokens_of_a_call
 from bakeoff.errors import BaseModelError, ConfigError, DataError
+from bakeoff.execution.stopping import TrainingTimeSpent
 from bakeoff.page.palette import looks
 from bakeoff.report.figures.effort import effort_figures
 from bakeoff.report.load import load_run
@@ -22,6 +23,7 @@ from bakeoff.runs.places import candidate_folder
 from bakeoff.runs.reading import read_results
 from bakeoff.study.cells import SetRows, check_cells, open_cells
 from bakeoff.study.loading import study_from_mapping
+from bakeoff.study.runner import Runner
 from bakeoff.study.study import Study
 from tests.studies import Outcome, small_study
 
@@ -287,8 +289,6 @@ def test_answers_are_shown_beside_their_own_rows(run: Callable[..., Outcome], pl
 def test_a_run_that_was_cut_off_goes_on(
     run: Callable[..., Outcome], place: Path, trained: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bakeoff.study.runner import Runner
-
     once = Runner.run
 
     def stopping(self: Runner) -> Any:
@@ -309,6 +309,24 @@ def test_a_run_that_was_cut_off_goes_on(
         *(f"lora@tiny-lr0.01-s{seed}" for seed in range(2)),
     ]
     assert read_results(place / "out").status == "complete"
+
+
+def test_a_cell_whose_training_time_is_spent_does_not_keep_the_next_from_its_own(
+    run: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of later cells was kept; the call ends as at any budget's end."""
+    called: list[str] = []
+
+    def late(self: Runner) -> None:
+        called.append(self.folder.path.name)
+        if len(called) == 1:
+            raise TrainingTimeSpent
+
+    monkeypatch.setattr(Runner, "run", late)
+    outcome = run(templates=None)
+    assert outcome.code == 0, outcome.err
+    assert "The time budget ended the training early." in outcome.out
+    assert called == ["scratch-tiny-gpt-neo", "tiny"]
 
 
 def test_an_entrant_of_one_run_is_all_there_is_of_it(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from bakeoff.decide.referee.looks import Standing, look
 from bakeoff.decide.referee.recommend import Outcome
 from bakeoff.engine.options import AdaptiveSeeds
+from bakeoff.execution.scores import SetScores
+from bakeoff.metrics.likelihood import Nll
 from bakeoff.study import adaptive
 from bakeoff.study.judging import level_of
 from bakeoff.study.looks import Looked, Scored, look_at
@@ -26,21 +29,25 @@ EFFECTS = {name: DRAW.normal(size=(10, 1)) for name in "abcd"}
 
 
 def scored(
-    name: str, mean: float, num_seeds: int, *, spread: float = 0.01, asked: int | None = None
+    name: str, mean: float, num_seeds: int, *, spread: float = 0.01, lost: Collection[int] = ()
 ) -> Scored:
-    """Made-up nats per token: rows that are hard for all, seeds that differ, some noise."""
+    """Made-up nats per token: rows that are hard for all, seeds that differ, some noise.
+
+    Args:
+        num_seeds: that were trained. lost: which of them did not end well.
+    """
     sums = HARD + mean + spread * EFFECTS[name] + 0.05 * NOISE[name]
+    runs = [np.stack([run, np.ones(ROWS)], axis=1) for run in sums[:num_seeds]]
     return Scored(
-        runs=[np.stack([run, np.ones(ROWS)], axis=1) for run in sums[:num_seeds]],
+        runs=[None if seed in lost else run for seed, run in enumerate(runs)],
         value=lambda sums_C: sums_C[..., 0] / sums_C[..., 1],
         is_ratio=True,
-        asked=num_seeds if asked is None else asked,
         cost=float(ord(name)),
     )
 
 
 def looked(methods: Mapping[str, Scored], seeds: AdaptiveSeeds = SEEDS) -> Looked:
-    base = scored("a", 1.0, 1, spread=0.0, asked=1)
+    base = scored("a", 1.0, 1, spread=0.0)
     return look_at(
         methods, {"zero_shot": base}, seeds, higher_is_better=False, margin=0.05, alpha=0.05
     )
@@ -88,10 +95,28 @@ def test_it_ends_at_the_last_look_whatever_is_known() -> None:
 
 def test_a_seed_that_failed_is_not_waited_for() -> None:
     methods = {name: scored(name, 0.0, 10, spread=0.3) for name in "ab"}
-    methods["a"] = scored("a", 0.0, 4, spread=0.3, asked=10)
+    methods["a"] = scored("a", 0.0, 10, spread=0.3, lost=range(4, 10))
     assert (looked(methods).num_seeds, looked(methods).wanted) == (10, ())
-    methods["a"] = scored("a", 0.0, 4, spread=0.3, asked=5)
+    methods["a"] = scored("a", 0.0, 5, spread=0.3, lost=[4])
     assert (looked(methods).wanted, looked(methods).next_seeds) == (("a",), 10)
+
+
+def test_a_look_says_the_same_once_there_are_more_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A seed that was lost stays a gap: no later one is taken for it when a look is repeated."""
+    said: list[Standing] = []
+
+    def noted(*arguments: Any, **options: Any) -> Standing:
+        said.append(look(*arguments, **options))
+        return said[-1]
+
+    monkeypatch.setattr("bakeoff.study.looks.look", noted)
+    # Two runs do not show that the second is behind; with a third, the first look would say so.
+    methods = {"a": scored("a", 0.0, 3), "b": scored("b", 0.2, 3, lost=[1])}
+    assert looked(methods).wanted == ("a", "b")
+    [first] = said
+    methods = {"a": scored("a", 0.0, 5), "b": scored("b", 0.2, 5, lost=[1])}
+    looked(methods)
+    assert said[1] == first
 
 
 def test_pairs_are_judged_at_what_the_first_look_may_spend() -> None:
@@ -99,6 +124,18 @@ def test_pairs_are_judged_at_what_the_first_look_may_spend() -> None:
     assert level_of(SEEDS, 0.95) == pytest.approx(0.99)
     assert level_of(AdaptiveSeeds(at_most=5), 0.95) == pytest.approx(0.98)
     assert level_of(SEEDS, 0.9) == pytest.approx(0.98)
+
+
+def test_scores_stay_in_the_places_of_their_seeds() -> None:
+    metric = Nll()
+    runs = [np.full((2, 2), float(seed)) for seed in range(2)]
+    first, last = (SetScores(statistics={metric.name: run}) for run in runs)
+    other = SetScores(statistics={})
+    found = adaptive._runs(metric, [first, None, last, other])
+    assert [None if run is None else run[0, 0] for run in found] == [0.0, None, 1.0, None]
+    judged = adaptive._in_place(runs, [first, None, last])
+    assert [None if run is None else run[0, 0] for run in judged] == [0.0, None, 1.0]
+    assert adaptive._in_place([], [first, None]) == [None, None]
 
 
 TWO: dict[str, Any] = {
@@ -112,7 +149,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of seeds at each look of a study in which only method two wants more."""
     seen: list[int] = []
 
-    def look(methods: Mapping[str, Scored], *_: Any, **__: Any) -> Looked:
+    def faked(methods: Mapping[str, Scored], *_: Any, **__: Any) -> Looked:
         seen.append(methods["two"].asked)
         found = looked({"a": scored("a", 0.0, 3)})
         more = methods["two"].asked < 5
@@ -125,7 +162,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             next_seeds=5 if more else 0,
         )
 
-    monkeypatch.setattr(adaptive, "look_at", look)
+    monkeypatch.setattr(adaptive, "look_at", faked)
     return seen
 
 

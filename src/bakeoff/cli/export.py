@@ -49,9 +49,11 @@ def export(
         ),
     ] = None,
     precision: Annotated[
-        str,
-        typer.Option(help="For --to merged: float32, or bfloat16, of which the loss is measured."),
-    ] = "float32",
+        str | None,
+        typer.Option(
+            help="For --to merged: bfloat16, of which the loss is measured; by default float32."
+        ),
+    ] = None,
     trust_remote_code: TrustOption = False,
 ) -> None:
     """Writes a candidate's adapter, its merged model, or its training for other libraries.
@@ -71,6 +73,7 @@ def export(
         from bakeoff.inference.recipes.writing import export_recipe, recipe_of
 
         tool = recipe_of(recipe)
+        _refuse_with_recipe(tool.value, rank, precision)
         winner = export_recipe(finished_run(folder, trust=trust_remote_code), candidate, tool, out)
         _say(f"{winner.id} ({tool.value}): {out}. {winner.why}")
         return
@@ -81,6 +84,7 @@ def export(
 
     target = target_of(to or "")
     formats = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    precision = precision or "float32"
     if precision not in formats:
         raise ConfigError(f"--precision: {precision!r} is none of {' and '.join(formats)}")
     run = finished_run(folder, trust=trust_remote_code)
@@ -102,6 +106,21 @@ def export(
     caution = named_base(run.of([kept.id]), out).caution
     if caution and target is not Target.MERGED:
         Console(stderr=True).print(escape(caution), soft_wrap=True, highlight=False)
+
+
+def _refuse_with_recipe(tool: str, rank: int | None, precision: str | None) -> None:
+    """Refuses what only conversions have, as a recipe would leave it out in silence.
+
+    Raises:
+        ConfigError: for either that was given.
+    """
+    given = (("--rank", rank, "lora or gguf-lora"), ("--precision", precision, "merged"))
+    for option, value, targets in given:
+        if value is not None:
+            raise ConfigError(
+                f"{option} {value}: has no effect with --recipe {tool}, which trains the winner "
+                f"with the study's own settings; leave it out, or give --to {targets}"
+            )
 
 
 def _say(text: str) -> None:

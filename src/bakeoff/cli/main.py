@@ -16,6 +16,8 @@ from bakeoff.cli.pipes import pipes_may_close
 from bakeoff.errors import BakeoffError
 from bakeoff.memory import keep_freed
 
+_TRAINING: Final = frozenset({"run", "join", "claims"})
+"""Commands whose work is worth more than what they print, so that they go on without it."""
 _PATH_CHARS: Final = 120
 _BAD_PATHS: Final = {
     errno.ENAMETOOLONG: "give a shorter path",
@@ -36,8 +38,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     keep_freed()
     try:
-        # A study is worth more than what it prints, so that it goes on.
-        with pipes_may_close(goes_on="run" in sys.argv[1:2]):
+        with pipes_may_close(goes_on=not _TRAINING.isdisjoint(sys.argv[1:2])):
             app()
     except BakeoffError as error:
         _refuse(str(error))

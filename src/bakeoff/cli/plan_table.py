@@ -41,7 +41,7 @@ def print_plan(plan: StudyPlan, console: Console) -> None:
         if writes:
             seconds.append(row.token_latency_seconds)
         table.add_row(
-            f"{name} ({row.variant})" if row.variant else name,
+            escape(f"{name} ({row.variant})" if row.variant else name),
             shown_count(row.trainable_parameters),
             shown_bytes(row.adapter_bytes),
             shown_bytes(row.peak_memory_bytes),

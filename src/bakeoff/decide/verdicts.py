@@ -56,9 +56,9 @@ def turned(found: Comparison) -> Comparison:
         found,
         a=found.b,
         b=found.a,
-        difference=-found.difference,
-        low=None if found.high is None else -found.high,
-        high=None if found.low is None else -found.low,
+        difference=0.0 - found.difference,  # no minus before a zero
+        low=None if found.high is None else 0.0 - found.high,
+        high=None if found.low is None else 0.0 - found.low,
         seeds=(found.seeds[1], found.seeds[0]),
         verdict=_TURNED.get(found.verdict, found.verdict),
         fixed=(found.fixed[1], found.fixed[0]),

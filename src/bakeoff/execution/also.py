@@ -189,4 +189,4 @@ def _scores(questions: Questions, found: TestSet, outputs: ModelOutputs, who: st
 def _say(questions: Questions, who: str, scores: SetScores, name: str) -> None:
     shown = questions.shown(scores, name)
     logging.getLogger(__name__).info("%s: %s", who, shown)
-    questions.view.say(f"  {who:<28} {shown}")
+    questions.view.on_tested(who, shown)

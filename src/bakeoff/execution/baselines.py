@@ -151,7 +151,7 @@ class BaselineWorker:
                     )
                     return
         self._archive.keep_baseline(baseline, answers, *draws, shots=shots, cost=cost)
-        self._view.say(f"  {baseline.title:<28} {self._questions.shown(draws[0]['test'])}")
+        self._view.on_tested(baseline.title, self._questions.shown(draws[0]["test"]))
 
     def _ask_with_shots(self, baseline: Baseline) -> None:
         """Asks with training rows before each prompt, as many as validation finds best.

@@ -179,7 +179,7 @@ class _Worker:
             self._file(found)
             shown = self.questions.shown(found["test"])
             _log.info("%s: tested, %s", self.run.id, shown)
-            self.questions.view.say(f"  {self.run.id:<28} {shown}")
+            self.questions.view.on_tested(self.run.id, shown)
         except StoreError:
             raise
         except Exception as error:  # whatever it is, the methods are trained

@@ -189,6 +189,10 @@ class ProgressView:
         """See ``engine.candidate.Observer``."""
         self.say(f"  [yellow]note[/] {escape(note)}")
 
+    def on_tested(self, name: str, reached: str) -> None:
+        """What a candidate or a baseline has reached on a set; titles of metrics are a user's."""
+        self.say(escape(f"  {name:<28} {reached}"))
+
     def on_search(self, text: str) -> None:
         """A decision of the search, in words."""
         self.say(f"  [cyan]search[/] {escape(text)}")

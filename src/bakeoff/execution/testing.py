@@ -84,8 +84,9 @@ class TestingWorker(PassWorker[Outcome]):
                 )
         answers = answers_of(outputs, self.bench.data.splits["test"])
         self.archive.keep_scores(candidate, answers, sets)
-        _log.info("%s: tested, %s", candidate.id, self.questions.shown(sets["test"]))
-        self.view.say(f"  {candidate.id:<28} {self.questions.shown(sets['test'])}")
+        shown = self.questions.shown(sets["test"])
+        _log.info("%s: tested, %s", candidate.id, shown)
+        self.view.on_tested(candidate.id, shown)
 
     def fail(self, candidate: Candidate, error: Exception) -> None:
         """What it was trained to stays on the disk, so that the next call only tests it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -59,15 +60,22 @@ class Ranking:
     standing: dict[str, Comparable]
 
 
-def deciding_metric(runs: Mapping[str, Run], alike: Comparability) -> tuple[MetricRecord, str]:
+def deciding_metric(
+    runs: Mapping[str, Run], alike: Comparability, is_read: Callable[[str], bool]
+) -> tuple[MetricRecord, str]:
     """By what studies are ranked, and why it is not what decided each of them.
 
     What decided all of them, where its unit is the same and single rows have a score by it. NLL
     and perplexity of different tokens become bits per byte. Otherwise a score of what was written.
+
+    Args:
+        runs, alike: the studies. is_read: whether rows' scores by a metric can be compared.
     """
     decided = {label: run.results.primary for label, run in runs.items()}
     first = next(iter(decided.values()))
-    written = row_metric_of(next(iter(runs.values())).results)
+    results = next(iter(runs.values())).results
+    scores = (m for m in results.task.metrics if m.higher_is_better and is_read(m.name))
+    written = next(scores, row_metric_of(results))
     if len({metric.name for metric in decided.values()}) > 1:
         each = join([f"{label} by {metric.title}" for label, metric in decided.items()])
         return written, f"The studies were decided by different metrics ({each})."
@@ -76,14 +84,9 @@ def deciding_metric(runs: Mapping[str, Run], alike: Comparability) -> tuple[Metr
             remark = f"{first.title} of different tokens is of different units."
             return _BITS_PER_BYTE, remark
         return first, ""
-    if any(_has_rows(run, first.name) for run in runs.values()):
+    if is_read(first.name):
         return first, ""
     return written, f"Single rows have no {first.title}, by which each study was decided."
-
-
-def _has_rows(run: Run, metric: str) -> bool:
-    answers = (found for rows in run.predictions.values() for found in rows.values())
-    return any(metric in found.scores for found in answers)
 
 
 def rank_studies(
@@ -97,13 +100,17 @@ def rank_studies(
     given = {label: shown_recommendation(run.results, limits) for label, run in runs.items()}
     picks = {label: g.method for label, g in given.items() if g.method is not None}
     whys = {label: g.why for label, g in given.items()}
-    metric, remark = deciding_metric(runs, alike)
-    read = NLL if metric.name in OF_TOKENS else metric.name
 
+    @cache
     def scores_by(name: str) -> dict[str, Scores]:
         each = {label: all_scores(runs[label], method, name) for label, method in picks.items()}
         return {label: found for label, found in each.items() if found is not None}
 
+    def is_read(name: str) -> bool:
+        return len(picks) < 2 or len(scores_by(name)) > 1
+
+    metric, remark = deciding_metric(runs, alike, is_read)
+    read = NLL if metric.name in OF_TOKENS else metric.name
     scores = scores_by(read)
     if alike.obstacles or len(scores) < 2:
         reason = (
@@ -167,8 +174,10 @@ def _compared(
     margins = [d.margins[metric.name].value for d in decisions if metric.name in d.margins]
     own = _BITS_MARGIN if metric.name == BITS_PER_BYTE else 0.0
 
+    first = next(iter(scores.values()))
+
     def value(sums: NDArray[Any]) -> Any:
-        return _shown(metric, sums[..., 0] / sums[..., 1])
+        return _shown(metric, first.value(sums))
 
     groups = [known for label in scores if (known := groups_of_test_rows(runs[label])) is not None]
     # What was made elsewhere and has one run can get no more.
@@ -183,10 +192,10 @@ def _compared(
             set="test",
             metric=metric.name,
             higher_is_better=metric.higher_is_better,
-            runs={label: found.columns for label, found in scores.items()},
+            runs={label: list(found.statistics_SNC) for label, found in scores.items()},
             value=value,
-            is_ratio=metric.name != "perplexity",
-            has_weights=True,
+            is_ratio=first.is_ratio and metric.name != "perplexity",
+            has_weights=first.is_ratio,
             groups=groups[0] if groups else None,
         ),
         margin=max(margins, default=own),

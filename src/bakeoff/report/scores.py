@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bakeoff.errors import BakeoffError
+from bakeoff.metrics.base import is_mean, ratio, with_ones
+from bakeoff.metrics.contract import Metric
+from bakeoff.metrics.registry import MAIN_OPTIONS, metric_of, named_options
 from bakeoff.report.load import (
     PREDICTIONS_FILE,
     Run,
@@ -18,40 +22,48 @@ from bakeoff.report.load import (
     lines,
     shown_by,
 )
+from bakeoff.runs.arrays import read_arrays
 from bakeoff.runs.places import candidate_folder
+from bakeoff.runs.records import Results
+from bakeoff.runs.settings import setting
 
 Floats = NDArray[np.float64]
+Value = Callable[[NDArray[Any]], Floats]
 NLL: Final = "nll"
 BITS_PER_BYTE: Final = "bits_per_byte"
+_SCORES_FILE: Final = "scores/test.npz"
+
+
+def _ratio(sums: NDArray[Any]) -> Floats:
+    return ratio(sums[..., 0], sums[..., 1])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """One method's scores by one metric. Axis letters: S seeds, N test rows by index.
-
-    The metric of a set of rows is the sum of their values over the sum of their weights.
+    """One method's scores by one metric. Axis letters: S seeds, N test rows by index, C columns.
 
     Attributes:
-        values_SN, weights_SN: [S, N] such as ROUGE-1 in 0..1 and ones, or nats and tokens.
+        statistics_SNC: [S, N, C] what each row adds: of a mean such as ROUGE-1 in 0..1 and ones, or
+            nats and tokens.
+        value: the metric's function of sums over rows, [..., C] to [...].
+        is_ratio: whether that is column 0 over column 1.
     """
 
-    values_SN: Floats
-    weights_SN: Floats
+    statistics_SNC: Floats
+    value: Value = _ratio
+    is_ratio: bool = True
 
     @property
     def mean(self) -> float:
         """The metric over all rows, seeds averaged after it."""
-        return float(np.mean(self.values_SN.sum(axis=1) / self.weights_SN.sum(axis=1)))
-
-    @property
-    def columns(self) -> list[Floats]:
-        """For each seed [N, 2] values and weights."""
-        pairs = zip(self.values_SN, self.weights_SN, strict=True)
-        return [np.stack(pair, axis=1) for pair in pairs]
+        return float(np.mean(self.value(self.statistics_SNC.sum(axis=1))))
 
 
 def all_scores(run: Run, method: str, metric: str) -> Scores | None:
     """The scores of every seed of a method that has all rows; None where none has.
+
+    A metric need not be the mean of its rows, as corpus chrF is not: then its own function of what
+    was kept of each row counts, and where either is missing, nothing does.
 
     Args:
         run: the study's. method: the study's name of it.
@@ -65,19 +77,62 @@ def all_scores(run: Run, method: str, metric: str) -> Scores | None:
         return row.get(metric), 1.0
 
     of_row = _READERS.get(metric, own)
-    found: list[tuple[Floats, Floats]] = []
+    found: list[Scores] = []
     index_of = examples_of(run.folder, run.results, run.results.methods[method].cell)
     for candidate in candidates_in_order(run.results, method):
-        path = candidate_folder(run.folder, run.results, candidate) / PREDICTIONS_FILE
-        rows = shown_by(index_of, {row["index"]: row for row in lines(path, [])})
-        pairs = [of_row(rows.get(index, {}), size[index]) for index in indices]
-        columns = [_column([pair[side] for pair in pairs]) for side in (0, 1)]
-        if columns[0] is not None and columns[1] is not None and columns[1].sum() > 0.0:
-            found.append((columns[0], columns[1]))
+        folder = candidate_folder(run.folder, run.results, candidate)
+        rows = {row["index"]: row for row in lines(folder / PREDICTIONS_FILE, [])}
+        shown = shown_by(index_of, rows)
+        pairs = [of_row(shown.get(index, {}), size[index]) for index in indices]
+        values, weights = (_column([pair[side] for pair in pairs]) for side in (0, 1))
+        if values is None or weights is None or weights.sum() <= 0.0:
+            continue
+        scores: Scores | None = Scores(statistics_SNC=np.stack([values, weights], axis=1)[None])
+        if metric not in _READERS:
+            kept = (read_arrays(folder / _SCORES_FILE) or {}).get(metric)
+            by_index = {} if kept is None else shown_by(index_of, dict(enumerate(kept)))
+            whole = all(index in by_index for index in indices)
+            kept_NC = np.array([by_index[i] for i in indices], np.float64) if whole else None
+            scores = _as_the_metric_has_it(run.results, metric, values, kept_NC)
+        if scores is not None:
+            found.append(scores)
     if not found:
         return None
-    values, weights = zip(*found, strict=True)
-    return Scores(values_SN=np.stack(values), weights_SN=np.stack(weights))
+    return replace(found[0], statistics_SNC=np.concatenate([one.statistics_SNC for one in found]))
+
+
+def _as_the_metric_has_it(
+    results: Results, name: str, values_N: Floats, kept_NC: Floats | None
+) -> Scores | None:
+    """The scores of one run so that their value is the metric's; None where that is not known.
+
+    Args:
+        results: the study's. name: the metric's. values_N: [N] its value of each row.
+        kept_NC: [N, C] what was kept of each row; None where nothing was.
+    """
+    if kept_NC is not None and kept_NC.shape[1:] == (2,) and np.allclose(_ratio(kept_NC), values_N):
+        return Scores(statistics_SNC=kept_NC[None])
+    metric = _installed(results, name)
+    if metric is None:
+        return None
+    if is_mean(metric):
+        return Scores(statistics_SNC=with_ones(values_N)[None])
+    if kept_NC is None:
+        return None
+    return Scores(statistics_SNC=kept_NC[None], value=metric.value, is_ratio=False)
+
+
+def _installed(results: Results, name: str) -> Metric | None:
+    """A study's metric; None where it is not installed, or is Python of the study's own, which no
+    report runs."""
+    if name in MAIN_OPTIONS:
+        return None
+    try:
+        given = map(named_options, setting(results.study, "task.metrics") or ())
+        options = next((options for one, options in given if one == name), {})
+        return metric_of(name, labels=results.task.labels, options=options)
+    except BakeoffError:
+        return None
 
 
 def _nll(row: Mapping[str, Any], _: int) -> tuple[object, object]:

@@ -116,8 +116,13 @@ def _choices(
 
 
 def _in_lines(name: str, width: int) -> str:
-    """A name with its base and its prompt below it where columns are narrow."""
-    return name if width >= _WIDE else name.replace("@", "\n@")
+    """A name, as markup, with its base and its prompt below it where columns are narrow."""
+    return escape(name if width >= _WIDE else name.replace("@", "\n@"))
+
+
+def _head(metric: MetricRecord) -> str:
+    """A metric's title, as markup: a user's metric may have brackets in it."""
+    return escape(f"test {metric.title}" if metric.primary else metric.title.replace("ROUGE", "R"))
 
 
 def _table(
@@ -134,8 +139,14 @@ def _table(
     table.add_column("method", overflow="fold")
     rows = {row.name: row for row in build_rows(results)}
     shares = _faulty(results) if counted else []
-    heads = [f"test {m.title}" if m.primary else m.title.replace("ROUGE", "R") for m in metrics]
-    for title in (*heads, *(c.key for c in shares), "params", "epoch", "memory", "adapter"):
+    for title in (
+        *map(_head, metrics),
+        *(c.key for c in shares),
+        "params",
+        "epoch",
+        "memory",
+        "adapter",
+    ):
         table.add_column(title, justify="right", no_wrap=True)
 
     def figures(name: str, scores: Mapping[str, Estimate]) -> list[str]:
@@ -163,7 +174,7 @@ def _also(found: AlsoTable) -> Table:
     """A further test set by its first metric, with the change against zero-shot."""
     table = Table(box=None, pad_edge=False)
     table.add_column(escape(found.name), overflow="fold")
-    for title in (found.metrics[0], "change", ""):
+    for title in (escape(found.metrics[0]), "change", ""):
         table.add_column(title, justify="right", no_wrap=True)
     for label, cells in found.lines:
         table.add_row(escape(label), cells[0].value, cells[0].change, cells[0].verdict or "")

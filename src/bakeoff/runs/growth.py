@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -168,11 +168,10 @@ def with_ledger(outline: Outline, ledger: Mapping[str, Any]) -> Outline:
             if isinstance(options, dict):
                 settings.setdefault(name, {}).setdefault(label, options)
     known = searched if isinstance(searched, list) else []
-    return Outline(
-        resolved=outline.resolved,
+    return replace(
+        outline,
         settings=settings,
         searched=tuple(dict.fromkeys((*outline.searched, *map(str, known)))),
-        deciding=outline.deciding,
     )
 
 

@@ -33,20 +33,23 @@ def looked_at(
     metric = next(m for m in bench.task.metrics if m.name == decision.metric)
     methods = {}
     tested = {
-        name: [findings.test_scores[c.id] for c in method.finals if c.id in findings.test_scores]
+        name: [findings.test_scores.get(c.id) for c in method.finals]
         for name, method in findings.schedule.methods.items()
     }
     judged: dict[str, list[NDArray[Any]]] | None = None
     rows: NDArray[np.bool_] | None = None
     if is_judged(metric):
-        judged, rows = judged_runs(metric, {**tested, **findings.baselines}, findings.baselines)
+        known = {name: [s for s in scored if s is not None] for name, scored in tested.items()}
+        judged, rows = judged_runs(metric, {**known, **findings.baselines}, findings.baselines)
     for name, method in findings.schedule.methods.items():
         found = _scored(
             bench,
             metric,
-            _runs(metric, tested[name]) if judged is None else judged.get(name, []),
+            _runs(metric, tested[name])
+            if judged is None
+            else _in_place(judged.get(name, []), tested[name]),
             rows,
-            asked=len(method.finals),
+            first_look=seeds.looks[0],
             cost=float(method.candidates[0].method.num_trainable),
         )
         if found is not None:
@@ -62,7 +65,7 @@ def looked_at(
                 metric,
                 _runs(metric, scores) if judged is None else judged.get(name, []),
                 rows,
-                asked=len(scores),
+                first_look=seeds.looks[0],
             )
         )
         is not None
@@ -93,36 +96,49 @@ def last_look(study: Study, bench: Workbench, findings: Findings) -> LookRecord 
     )
 
 
-def _runs(metric: Metric, scored: Sequence[SetScores]) -> list[NDArray[Any]]:
-    """[N, C] each, of those that have a score by the metric."""
-    return [s.statistics[metric.name] for s in scored if metric.name in s.statistics]
+def _runs(metric: Metric, scored: Sequence[SetScores | None]) -> list[NDArray[Any] | None]:
+    """[N, C] each; None of those that have no score by the metric."""
+    return [None if s is None else s.statistics.get(metric.name) for s in scored]
+
+
+def _in_place(
+    runs: Sequence[NDArray[Any]], scored: Sequence[SetScores | None]
+) -> list[NDArray[Any] | None]:
+    """The runs of those that have scores, in order, with None where one has not.
+
+    Args:
+        runs: of all that have scores, or none at all. scored: by seed.
+    """
+    left = iter(runs)
+    return [None if s is None else next(left, None) for s in scored]
 
 
 def _scored(
     bench: Workbench,
     metric: Metric,
-    runs: Sequence[NDArray[Any]],
+    runs: Sequence[NDArray[Any] | None],
     rows: NDArray[np.bool_] | None,
     *,
-    asked: int,
+    first_look: int,
     cost: float = 0.0,
 ) -> Scored | None:
-    """Runs by seed; None where there is none, or they have no score by the metric.
+    """Runs by seed; None where the first look sees none that has a score by the metric.
 
     Args:
         rows: which of the test set's rows the runs have; None where they have all.
+        first_look: its number of seeds.
     """
-    if not runs:
+    seen = [run for run in runs[:first_look] if run is not None]
+    if not seen:
         return None
     labels = bench.data.splits["test"].groups
     if rows is not None and labels is not None:
         labels = [labels[row] for row in np.flatnonzero(rows)]
-    groups, _ = group_indices(labels, len(runs[0]))
+    groups, _ = group_indices(labels, len(seen[0]))
     return Scored(
         runs=runs,
         value=metric.value,
         is_ratio=is_mean(metric),
         groups=groups,
-        asked=asked,
         cost=cost,
     )

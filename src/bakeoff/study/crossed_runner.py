@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff.errors import ConfigError, StoreError
-from bakeoff.execution.stopping import StopSignals
+from bakeoff.execution.stopping import StopSignals, TrainingTimeSpent
 from bakeoff.formatting import counted
 from bakeoff.runs.folder import STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.reading import RESULTS_FILE, read_results
@@ -124,7 +124,11 @@ class CrossedRunner:
                 runner.clear_away()
 
     def run(self) -> Results:
-        """Makes whatever is missing; see ``Runner.run``."""
+        """Makes whatever is missing; see ``Runner.run``.
+
+        A cell whose training came to the end of its share ends itself alone: the time of all later
+        ones was kept, so that they are run before ``TrainingTimeSpent`` is raised.
+        """
         crossing = self.study.crossing
         assert crossing is not None
         with self.console.status("looking at the bases and the data") as status:
@@ -138,15 +142,18 @@ class CrossedRunner:
             for note in self._grown:
                 self._note(note)
             self.folder.sweep()
+            late: TrainingTimeSpent | None = None
             try:
                 for number, (cell, runner) in enumerate(runners):
                     self._present = number, runner
                     # All cells as the first of which it is kept.
                     kept = [other.folder.in_processes_before() for _, other in runners]
                     runner.others_processes = next((k for k in kept if k is not None), None)
-                    self._run(number, cell, runner)
+                    late = self._run(number, cell, runner) or late
                 if self.study.options.judge is not None:
                     self._judge()
+                if late is not None:
+                    raise late
             except StoreError:
                 raise
             except (KeyboardInterrupt, Exception):
@@ -170,15 +177,21 @@ class CrossedRunner:
                 warn=self._note,
             )
 
-    def _run(self, number: int, cell: Cell, runner: Runner) -> None:
+    def _run(self, number: int, cell: Cell, runner: Runner) -> TrainingTimeSpent | None:
+        """Runs a cell; why its training ended early, if it did."""
         place = f"{number + 1} of {len(self.cells)}"
         self.console.print(f"\n[bold cyan]{escape(cell.place.label)}[/] ({place})", highlight=False)
         if runner.is_complete():
             self.console.print("  This part is complete; nothing is trained.")
             runner.clear_away()
-            return
-        runner.run()
+            return None
+        late = None
+        try:
+            runner.run()
+        except TrainingTimeSpent as spent:
+            late = spent
         self._write()
+        return late
 
     def _runners(self, stack: ExitStack) -> list[tuple[Cell, Runner]]:
         """A runner for each cell, whose folders are held until the stack ends."""

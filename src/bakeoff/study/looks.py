@@ -26,25 +26,28 @@ class Scored:
     """The runs of one method or baseline on the test set, by the metric that decides.
 
     Attributes:
-        runs: of each seed [N, C] what each row adds, in the order of seeds.
+        runs: by seed, in the order of training, [N, C] what each row adds; None of one that did
+            not end well, so that a later seed never takes its place in an earlier look.
         value: the metric's function of sums. is_ratio: whether that is column 0 over column 1.
         groups: [N] the group of each row, from 0 on; None where each stands alone.
-        asked: seeds that it was trained with, those that did not end well included.
         cost: of keeping it; the cheapest of equivalent ones is recommended.
     """
 
-    runs: Sequence[NDArray[Any]]
+    runs: Sequence[NDArray[Any] | None]
     value: Value
     is_ratio: bool = False
     groups: NDArray[np.intp] | None = None
-    asked: int
     cost: float = 0.0
 
+    @property
+    def asked(self) -> int:
+        """Seeds that it was trained with, those that did not end well included."""
+        return len(self.runs)
+
     def first(self, num_seeds: int, *, is_baseline: bool) -> Components:
-        """The variance components of the first runs."""
-        influence = of_runs(
-            self.runs[:num_seeds], self.value, is_ratio=self.is_ratio, groups=self.groups
-        )
+        """The variance components of those of its first seeds that ended well, at least one."""
+        runs = [run for run in self.runs[:num_seeds] if run is not None]
+        influence = of_runs(runs, self.value, is_ratio=self.is_ratio, groups=self.groups)
         return components_of(influence, one_run_is_fixed=is_baseline)
 
 
@@ -85,7 +88,8 @@ def look_at(
     of whose runs some did not end well takes part with those that it has.
 
     Args:
-        methods: that may be recommended, at least one. baselines: that must be beaten.
+        methods: that may be recommended, at least one, each with a run that the first look sees.
+        baselines: that must be beaten.
         seeds: the bounds. higher_is_better: of the metric.
         margin: a difference that does not matter. alpha: 1 minus the level, for all looks together.
     """

@@ -14,6 +14,7 @@ from bakeoff.report.load import load_run
 from bakeoff.report.paper.document import latex_text
 from bakeoff.report.paper.latex import PREAMBLE, escaped
 from bakeoff.runs.records import Results
+from tests.decide.made import study_of
 from tests.golden_folders import copy_of, renamed
 
 HOSTILE = r"a_b%c&d#e~f^g\h{i}j$k"
@@ -104,6 +105,14 @@ def test_each_row_has_as_many_cells_as_its_table(tex: str) -> None:
         assert len(rows) > 4
         for row in rows:
             assert len(re.findall(r"(?<!\\)&", row)) == len(columns) - 1, row
+
+
+def test_a_pair_that_was_not_judged_has_a_dash_and_the_reason(tmp_path: Path) -> None:
+    copy_of("four", tmp_path, lambda _: study_of({"lora": 2.0, "head": 2.5}, seeds=2))
+    text = latex_text(load_run(tmp_path), [])
+    [pair] = [line for line in text.splitlines() if line.startswith("lora & head &")]
+    assert pair.split(" & ")[4:] == ["--", r"undecided \\"]
+    assert r"\footnotesize Without $p$, as not judged: lora and head have fewer than" in text
 
 
 def test_intervals_and_verdicts_are_marked(tmp_path: Path) -> None:

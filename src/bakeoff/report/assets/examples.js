@@ -12,8 +12,10 @@ document.addEventListener("DOMContentLoaded", () => {
   const boxes = names.map((_, i) => tools.querySelector(`input[data-column="${i}"]`));
   const labels = boxes.map((box) => box.closest("label"));
   const count = (n) => n.toLocaleString("en");
+  // As Python writes it: what rounds to zero has no minus.
+  const written = (value) => (Number(value.toFixed(metric.digits)) + 0).toFixed(metric.digits);
   const score = (value) => value === null || value === undefined ? "–"
-    : (metric.factor * value).toFixed(metric.digits);
+    : written(metric.factor * value);
   const make = (tag, name, text) => {
     const element = document.createElement(tag);
     if (name) element.className = name;

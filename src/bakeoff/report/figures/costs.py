@@ -127,7 +127,7 @@ _BARS = (
         name="latency",
         key="token_latency_seconds",
         title="Latency per token",
-        caption="To write one more token of one summary, each method alone.",
+        caption="To write one more token of one answer, each method alone.",
         write=shown_seconds,
     ),
     _Bars(

@@ -12,7 +12,7 @@ from bakeoff.page.figure import Figure
 from bakeoff.page.sizes import WIDTHS_MM
 from bakeoff.report.answer import build_answer
 from bakeoff.report.load import Run
-from bakeoff.report.page import compared, in_order
+from bakeoff.report.page import Compared, compared, in_order
 from bakeoff.report.paper.bibliography import cited
 from bakeoff.report.paper.latex import (
     ALONE,
@@ -172,7 +172,7 @@ def _pairs(run: Run, label: str) -> list[str]:
                 escaped(one.second),
                 escaped(scale.signed(pair.difference)),
                 escaped(bounds),
-                escaped(shown_p_value(pair.p_value).removeprefix("= ")),
+                escaped(MISSING if pair.why else shown_p_value(pair.p_value).removeprefix("= ")),
                 escaped(pair.verdict),
             ]
         )
@@ -193,8 +193,15 @@ def _pairs(run: Run, label: str) -> list[str]:
             caption=escaped(caption),
             label=f"tab:{label}-pairs",
             columns="llrrrl",
+            note=_not_judged(found),
         )
     ]
+
+
+def _not_judged(pairs: Sequence[Compared]) -> str:
+    """Why some pairs have no p-value, in LaTeX; empty where all have one."""
+    reasons = dict.fromkeys(one.comparison.why for one in pairs if one.comparison.why)
+    return rf"Without $p$, as not judged: {escaped('; '.join(reasons))}." if reasons else ""
 
 
 def _signed(value: float, digits: int) -> str:

@@ -121,12 +121,18 @@ def _escaped(character: str) -> str:
 
 
 def table(
-    heads: Sequence[str], body: Sequence[Sequence[str]], *, caption: str, label: str, columns: str
+    heads: Sequence[str],
+    body: Sequence[Sequence[str]],
+    *,
+    caption: str,
+    label: str,
+    columns: str,
+    note: str = "",
 ) -> str:
     """A table of booktabs.
 
     Args:
-        heads, body, caption: in LaTeX, escaped by the caller.
+        heads, body, caption: in LaTeX, escaped by the caller. note: likewise, below the table.
         label: for ``\\ref``. columns: the column specification, such as ``lrr``.
     """
     lines = [
@@ -141,6 +147,7 @@ def table(
         *(" & ".join(row) + r" \\" for row in body),
         r"\bottomrule",
         r"\end{tabular}",
+        *([rf"\par\smallskip\footnotesize {note}"] if note else []),
         r"\end{table}",
     ]
     return "\n".join(lines)
