@@ -20,7 +20,7 @@ from bakeoff.base.injection import LinearSite, Site
 from bakeoff.base.kernels.fused import prepare_fused
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, prefixed
-from bakeoff.engine.join import SoftPrompts, join_prompt, merged_prompts
+from bakeoff.engine.join import SoftPrompts, join_prompt, merged_prompts, numbered
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import Part, SlotAdamW
 from bakeoff.engine.options import ProtocolOptions
@@ -337,8 +337,17 @@ class Cohort:
         return embeds_KBTD.view(*ids_KBT.shape, -1)
 
     def prompts(self) -> SoftPrompts | None:
-        """([K, P, D] vectors in compute dtype, [K] how many count) of the present slots."""
-        found = [hooks.prompt() for hooks in self._hooks if hooks.prompt is not None]
+        """([K, P, D] vectors in compute dtype, [K] how many count) of the present slots.
+
+        None where no present slot is of a kind with prompts: a slot that is evaluated alone reads
+        no padding for its neighbours' prompts.
+        """
+        present = {self._kinds[slot] for slot in self._slots}
+        found = [
+            hooks.prompt()
+            for kind, hooks in zip(self.stacks, self._hooks, strict=True)
+            if hooks.prompt is not None and kind in present
+        ]
         return merged_prompts(found, self.base.compute_dtype)
 
     def prefix(self) -> Prefix | None:
@@ -364,9 +373,12 @@ class Cohort:
         if prompt is not None:
             x_KBTD, lengths_K = join_prompt(prompt, x_KBTD)
         num_slots, rows, positions, _ = x_KBTD.shape
-        position_ids = torch.arange(positions, device=x_KBTD.device).expand(
-            num_slots * rows, positions
-        )
+        place_T = torch.arange(positions, device=x_KBTD.device)
+        if lengths_K is None:
+            position_ids = place_T.expand(num_slots * rows, positions)
+        else:
+            number_KT = numbered(place_T, lengths_K, ids_KBT.shape[2])
+            position_ids = number_KT.repeat_interleave(rows, dim=0)
         prefix = self.prefix()
         if prefix is not None:
             position_ids = position_ids + prefix.lengths_K.repeat_interleave(rows)[:, None]
