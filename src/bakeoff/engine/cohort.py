@@ -227,13 +227,20 @@ class Cohort:
         self._seed_K[slot] = seed
         stack = self.stacks[method.kind]
         stack.place(slot, method, tensors)
-        self.seated[slot], self._groups = method, None
-        # It stays when the candidate leaves: the others' groups, and with them every bit, stay.
-        self._kinds[slot] = method.kind
+        self.seated[slot] = method
         if self.optimizer is not None:
             assert self._protocol is not None
             decay = self._protocol.decay_of(method.spec.weight_decay)
             self.optimizer.reset(slot, weight_decay=decay, rate_ratio=method.rate_ratio)
+        self.hold(slot, method)
+
+    def hold(self, slot: int, method: Method) -> None:
+        """Lets the slot be one of the method's kind, with a candidate or without.
+
+        It stays so when the candidate leaves: the others' groups, and with them every bit, stay.
+        """
+        self._kinds[slot], self._groups = method.kind, None
+        if self.optimizer is not None:
             self.optimizer.limit_to(self._trained_parts())
 
     def vacate(self, slot: int) -> None:

@@ -199,7 +199,9 @@ class Trainer:
             )
         self._slots = list(candidates)
         for slot, (candidate, snapshot) in enumerate(zip(candidates, snapshots, strict=True)):
-            if candidate.state is not RunState.DIVERGED:
+            if candidate.state is RunState.DIVERGED:
+                self.cohort.hold(slot, candidate.method)
+            else:
                 self._sit_down(slot, candidate, snapshot)
 
     def _close(self) -> None:
