@@ -290,8 +290,10 @@ class Trainer:
             if candidate is not None:
                 outcomes.append((slot, candidate, *self._validate(slot, alive=alive[slot])))
             self.saver.between_steps(position)
-        # Asked once, so that all of a pass end with the same epoch or none does.
-        ending = self.saver.ends_training(time.perf_counter() - before)
+        # Asked once, so that all of a pass end with the same epoch or none does. The next epoch is
+        # a whole one, though the budget may have cut this.
+        validated = time.perf_counter() - before - trained
+        ending = self.saver.ends_training(trained * num_steps / done + validated)
         for slot, candidate, val_nll, seconds in outcomes:
             seconds += trained
             self._judge(slot, candidate, train_nll[slot], val_nll, seconds, schedule, ending)
