@@ -137,7 +137,7 @@ class Trainer:
     def _resume(self, start: Position) -> None:
         # Where another process of the run had no memory, it is smaller than what was saved.
         self.micro_batch_size = min(self.micro_batch_size, start.micro_batch_size)
-        self.present = list(start.seated)
+        self.present = [candidate for candidate in start.seated if not candidate.state.is_final]
         self._arrange(start.seated, start.snapshots)
 
     def _fill(self, schedule: Schedule) -> bool:
