@@ -18,6 +18,7 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.schedule import Position, SaveNothing
+from bakeoff.engine.slot_groups import SlotGroups
 from bakeoff.engine.step import train_step
 from bakeoff.engine.train import Trainer
 from bakeoff.errors import OutOfMemoryError
@@ -299,9 +300,9 @@ class Inside(SaveNothing):
 
 
 def test_a_seat_that_has_diverged_keeps_its_place_among_its_kind_where_training_goes_on(
-    kit: Kit, bench: Bench
+    kit: Kit, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What neighbours of one kind compute in one piece rounds as one piece."""
+    """Neighbours of one kind are computed in one piece, which rounds as one piece."""
     lora, other = bench.method("lora", rank=3), bench.method("ia3")
     candidates = [
         kit.candidate(method, rate, seed=seed, id=f"c{seed}")
@@ -316,9 +317,18 @@ def test_a_seat_that_has_diverged_keeps_its_place_among_its_kind_where_training_
     Trainer(bench.base, source, *plans, protocol, kit.recorder(), slots, saver=saver).run(
         candidates
     )
+    groups, acting = set[tuple[int, ...]](), SlotGroups.acting
+
+    def spy(self: SlotGroups, rows: int) -> Any:
+        if torch.is_grad_enabled():
+            groups.add(self.counts)
+        return acting(self, rows)
+
+    monkeypatch.setattr(SlotGroups, "acting", spy)
     [start] = saver.kept
     assert (start.step, start.seated[1].state) == (1, RunState.DIVERGED)
     Trainer(bench.base, source, *plans, protocol, kit.recorder(), slots).run([], start)
+    assert groups == {(3, 1)}
     for whole, resumed in zip(candidates, start.seated, strict=True):
         assert [e.val_nll for e in resumed.epochs] == [e.val_nll for e in whole.epochs]
         for name, tensor in (whole.tensors or {}).items():
