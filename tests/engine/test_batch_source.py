@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.data.batches import BatchPlan
@@ -15,6 +16,7 @@ from bakeoff.engine.batch_source import HiddenStateSource, TokenSource, keep_hid
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.score import example_nlls
+from bakeoff.errors import OutOfMemoryError
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -64,6 +66,31 @@ def test_losses_and_gradients_are_those_through_the_base(
     for expected, actual in zip(*outcomes, strict=True):
         torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
     assert (outcomes[0][0] > 1).all()
+
+
+@pytest.mark.parametrize("room", [8, 0])
+def test_hidden_states_are_computed_in_smaller_passes_where_memory_runs_out(
+    kit: Kit, bench: Bench, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    plan = kit.plan(41)
+    hidden_states, sizes = Cohort.hidden_states, list[int]()
+
+    def small(self: Cohort, ids_KBT: Tensor) -> Any:
+        sizes.append(ids_KBT.shape[1])
+        if sizes[-1] > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return hidden_states(self, ids_KBT)
+
+    with Cohort(bench.base, [], 1) as empty:
+        expected = keep_hidden_states(empty, plan, rows=64)
+        monkeypatch.setattr(Cohort, "hidden_states", small)
+        if room == 0:
+            with pytest.raises(OutOfMemoryError, match="one row; lower"):
+                keep_hidden_states(empty, plan, rows=64)
+            return
+        torch.testing.assert_close(keep_hidden_states(empty, plan, rows=64), expected)
+    # What did not fit is not tried again.
+    assert [size for size in sizes if size > room] == [41, 11]
 
 
 def test_head_candidates_on_kept_states_follow_their_solo_curves_through_the_base(

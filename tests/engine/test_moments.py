@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bakeoff.config import dump_yaml
-from bakeoff.engine.moments import BLOCK, EightBitMoment, dynamic_values
+from bakeoff.engine.moments import BLOCK, NUM_SPARE, EightBitMoment, dynamic_values
 from bakeoff.engine.optimizer import Part, SlotAdamW
 from bakeoff.measure.traced import Predictor
 from bakeoff.runs.reading import read_results
@@ -70,8 +70,10 @@ def test_values_and_blocks_are_those_of_bitsandbytes(is_signed: bool) -> None:
     assert torch.equal(dynamic_values(is_signed=is_signed), code)
     value_n = drawn(SIZE) if is_signed else drawn(SIZE).abs()
     moment = EightBitMoment(1, SIZE, CPU, is_signed=is_signed)
-    moment.write(ALL, slice(0, SIZE), value_n[None], torch.ones(1, dtype=torch.bool))
-    ours_n = moment.read(ALL, slice(0, SIZE), torch.empty(1, SIZE))[0]
+    whole_n = torch.nn.functional.pad(value_n, (0, -SIZE % BLOCK))
+    spare = [torch.empty_like(whole_n) for _ in range(NUM_SPARE)]
+    moment.write(ALL, slice(0, SIZE), whole_n, torch.ones(1, dtype=torch.bool), spare)
+    ours_n = moment.read(ALL, slice(0, SIZE), torch.empty_like(whole_n), spare)[0]
     packed, state = functional.quantize_blockwise(value_n, code=code, blocksize=BLOCK)
     theirs_n = functional.dequantize_blockwise(packed, state)
     # On a CPU the library looks its codes up in a coarse table, so that ours are the nearer ones.

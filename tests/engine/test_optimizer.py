@@ -289,13 +289,14 @@ def test_other_slots_do_not_share_the_scale() -> None:
     assert (optimizer.loss_scale_K / before).tolist() == [1.0, 0.5, 1.0, 1.0]
 
 
+@pytest.mark.parametrize("states", ["32bit", "8bit"])
 @pytest.mark.parametrize("scales_loss", [False, True])
 def test_an_update_that_memory_does_not_hold_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch, scales_loss: bool
+    monkeypatch: pytest.MonkeyPatch, scales_loss: bool, states: str
 ) -> None:
     """Whoever runs out of memory makes the whole update again, and it must not count twice."""
     monkeypatch.setattr("bakeoff.engine.optimizer._BLOCK_VALUES", {"cpu": 4 * 100, "cuda": 1})
-    short, calm = (optimizer_of(start(), scales_loss=scales_loss) for _ in range(2))
+    short, calm = (optimizer_of(start(), scales_loss=scales_loss, states=states) for _ in range(2))
     grads = gradients(0) * short.loss_scale_K[:, None]
     tried = 0
     for failing in range(1, 40):

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 
+from bakeoff.engine.batch_source import TokenSource
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
+from bakeoff.engine.score import score, score_rows
 from bakeoff.methods.contract import Method
 from bakeoff.types import RunState
 
@@ -184,6 +188,42 @@ def test_slots_that_refill_give_the_results_of_five_alone(kit: Kit) -> None:
         lengths.add((str(candidate.state), len(candidate.epochs)))
     assert {state for state, _ in lengths} == {"COMPLETE", "STOPPED", "DIVERGED"}, lengths
     assert len(seen.ended) == 5
+
+
+def test_a_prompt_beside_a_prefix_needs_no_positions_that_the_base_lacks(kit: Kit) -> None:
+    """Rows of 112 tokens leave 16 positions: enough for either, and not for both together."""
+    bench = kit.bench("gpt2")
+    assert bench.base.max_positions == 128
+    protocol = ProtocolOptions(epochs=2, micro_batch_size=2, grad_accum_steps=1, patience=None)
+    long: dict[str, Any] = {"max_length": 112, "prompt": (92, 100), "completion": (6, 12)}
+    train, validation = kit.plan(4, rows_per_step=2, **long), kit.plan(3, seed=7, **long)
+    assert max(train.widths) == 112
+
+    def candidates() -> list[Candidate]:
+        prompt = bench.method("soft_prompt", prompt_length=8)
+        prefix = bench.method("prefix", prefix_length=16)
+        return [
+            kit.candidate(prompt, 1e-2, seed=1, id="prompt"),
+            kit.candidate(prefix, 1e-2, seed=2, id="prefix"),
+        ]
+
+    together = candidates()
+    kit.run(bench.base, together, 2, train, validation, protocol)
+    for candidate, alone in zip(together, candidates(), strict=True):
+        kit.run(bench.base, [alone], 1, train, validation, protocol)
+        same_outcome(candidate, alone)
+    with Cohort(bench.base, [c.method for c in together], 2) as cohort, torch.no_grad():
+        for slot, candidate in enumerate(together):
+            assert candidate.tensors is not None
+            cohort.seat(slot, candidate.method, candidate.tensors)
+        source = TokenSource(bench.base.device)
+        of_prompt, of_prefix = score(cohort, [0, 1], source, validation)
+        mixed = score_rows(cohort, [0, 1, 1], validation)
+        np.testing.assert_allclose(mixed, [of_prompt[0], *of_prefix[1:]], rtol=1e-5)
+        # Alone in its pass, a slot has no padding for its neighbour's prompt.
+        with cohort.only([1]):
+            hidden, moved = cohort.hidden_states(torch.zeros(1, 1, 5, dtype=torch.int64))
+        assert hidden.shape[2] == 5 and moved is None
 
 
 def low_rank_candidates(kit: Kit, bench: Bench) -> list[Candidate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.options import ProtocolOptions
 from bakeoff.engine.schedule import Position, SaveNothing
+from bakeoff.engine.slot_groups import SlotGroups
 from bakeoff.engine.step import train_step
 from bakeoff.engine.train import Trainer
 from bakeoff.errors import OutOfMemoryError
@@ -281,6 +283,56 @@ def test_all_that_are_seated_are_judged_after_each_epoch(kit: Kit, bench: Bench)
     assert seen.epochs == [(c.id, number) for number in (1, 2) for c in candidates]
     assert [one.seated for one in saver.begun] == [candidates] * 2
     assert {(one.step, *one.train_nll, *one.train_tokens) for one in saver.begun} == {(0,) * 5}
+
+
+class Inside(SaveNothing):
+    """Keeps a moment of training as a checkpoint would: after so many steps and validations."""
+
+    def __init__(self, chance: int) -> None:
+        self.chance, self.kept = chance, list[Position]()
+
+    def between_steps(self, position: Callable[[], Position]) -> None:
+        self.chance -= 1
+        if self.chance == 0:
+            now = position()
+            seated = [replace(c, epochs=list(c.epochs)) for c in now.seated]
+            self.kept.append(replace(now, seated=seated))
+
+
+def test_a_seat_that_has_diverged_keeps_its_place_among_its_kind_where_training_goes_on(
+    kit: Kit, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neighbours of one kind are computed in one piece, which rounds as one piece."""
+    lora, other = bench.method("lora", rank=3), bench.method("ia3")
+    candidates = [
+        kit.candidate(method, rate, seed=seed, id=f"c{seed}")
+        for seed, (method, rate) in enumerate(
+            [(lora, 1e-2), (lora, 1e30), (lora, 3e-3), (other, 1e-2)]
+        )
+    ]
+    plans, protocol = (kit.plan(16), kit.plan(8, seed=7)), protocol_of(8, epochs=3)
+    # An epoch has two steps and four validations: this is after the first step of the second.
+    saver = Inside(chance=2 + 4 + 1)
+    source, slots = TokenSource(CPU), len(candidates)
+    Trainer(bench.base, source, *plans, protocol, kit.recorder(), slots, saver=saver).run(
+        candidates
+    )
+    groups, acting = set[tuple[int, ...]](), SlotGroups.acting
+
+    def spy(self: SlotGroups, rows: int) -> Any:
+        if torch.is_grad_enabled():
+            groups.add(self.counts)
+        return acting(self, rows)
+
+    monkeypatch.setattr(SlotGroups, "acting", spy)
+    [start] = saver.kept
+    assert (start.step, start.seated[1].state) == (1, RunState.DIVERGED)
+    Trainer(bench.base, source, *plans, protocol, kit.recorder(), slots).run([], start)
+    assert groups == {(3, 1)}
+    for whole, resumed in zip(candidates, start.seated, strict=True):
+        assert [e.val_nll for e in resumed.epochs] == [e.val_nll for e in whole.epochs]
+        for name, tensor in (whole.tensors or {}).items():
+            assert resumed.tensors is not None and torch.equal(resumed.tensors[name], tensor)
 
 
 def test_a_validation_that_is_not_finite_is_divergence(

@@ -46,6 +46,10 @@ def written(base: Base, folder: Path, config: peft.PeftConfig, **changes: Any) -
         {"init_lora_weights": "olora"},
         {"bias": "all"},
         {"modules_to_save": ["ln_1"]},
+        {"layers_to_transform": [0]},
+        {"layers_to_transform": 0},
+        {"layers_to_transform": [1], "layers_pattern": "h"},
+        {"exclude_modules": ["v_proj"]},
     ],
     ids=lambda more: "-".join(map(str, next(iter(more.items())))),
 )
@@ -62,6 +66,17 @@ def test_a_plain_one_is_ours(base: Base, tmp_path: Path) -> None:
     folder = written(base, tmp_path, peft.LoraConfig(**LORA))
     method = peft_method("a", folder, base)
     assert method.kind == "lora" and method.load(folder)
+
+
+def test_an_ia3_without_some_layers_is_computed_by_peft(base: Base, tmp_path: Path) -> None:
+    config = peft.IA3Config(
+        target_modules=["k_proj", "v_proj"],
+        feedforward_modules=[],
+        exclude_modules=["v_proj"],
+        task_type="CAUSAL_LM",
+    )
+    method = peft_method("a", written(base, tmp_path, config), base)
+    assert method.kind == "peft" and method.load(tmp_path)
 
 
 @pytest.mark.parametrize("start", ["corda", "loftq", "lora_ga"])

@@ -1,8 +1,8 @@
-"""Linear layers that read the same tensor, such as those of queries, keys and values.
+"""What a layer of a pass leaves to later ones, in its own thread and no longer than the pass.
 
-What is computed of their input alone need be computed once. That they read the same is a guess by
-their names, and in each pass a question to the tensors: where it is wrong, each layer computes its
-own.
+Some linear layers read the same tensor, such as those of queries, keys and values. What is computed
+of their input alone need be computed once. That they read the same is a guess by their names, and
+in each pass a question to the tensors: where it is wrong, each layer computes its own.
 """
 
 from __future__ import annotations
@@ -40,10 +40,33 @@ class _Kept(threading.local):
         self.tensor: Tensor | None = None
         self.made: Any = None
 
+    def forget(self) -> None:
+        """Lets go of what this thread keeps."""
+        self.tensor = self.made = None
 
-_groups: WeakSet[_Kept] = WeakSet()
-_groups_lock = threading.Lock()
-"""Worker threads make groups while others let go of theirs."""
+
+class Stream(threading.local):
+    """Tensors that a place in a pass leaves to a later one, by name; each thread has its own."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, Tensor] = {}
+
+    def leave(self, name: str, tensor: Tensor) -> None:
+        """Keeps a tensor until it is taken, or the pass fails."""
+        self._left[name] = tensor
+
+    def take(self, name: str) -> Tensor | None:
+        """What was left under a name, which is kept no longer; None where nothing was."""
+        return self._left.pop(name, None)
+
+    def forget(self) -> None:
+        """Lets go of what this thread keeps."""
+        self._left.clear()
+
+
+_all: WeakSet[_Kept | Stream] = WeakSet()
+_all_lock = threading.Lock()
+"""Worker threads make some while others let go of theirs."""
 
 
 def forget_shared() -> None:
@@ -51,10 +74,10 @@ def forget_shared() -> None:
 
     What was computed of a layer's input holds all that the pass had computed before.
     """
-    with _groups_lock:
-        found = list(_groups)
+    with _all_lock:
+        found = list(_all)
     for kept in found:
-        kept.tensor = kept.made = None
+        kept.forget()
 
 
 class Turn(Generic[T]):
@@ -88,6 +111,17 @@ class Turn(Generic[T]):
 def turns(size: int) -> list[Turn[Any]]:
     """The turns of the layers of one group, in order."""
     kept = _Kept()
-    with _groups_lock:
-        _groups.add(kept)
+    _register(kept)
     return [Turn(kept, place, place == size - 1) for place in range(size)]
+
+
+def stream() -> Stream:
+    """A new one, which ``forget_shared`` knows."""
+    made = Stream()
+    _register(made)
+    return made
+
+
+def _register(kept: _Kept | Stream) -> None:
+    with _all_lock:
+        _all.add(kept)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Protocol
 
@@ -200,14 +201,26 @@ class BatchPlan:
         A last example takes the one before it along where it can: compiled layers have other code
         for a single row.
         """
-        order = np.argsort(self.buckets, kind="stable")
-        cuts = [*range(0, len(order), num_rows), len(order)]
-        if len(order) % num_rows == 1 and len(cuts) > 2 and num_rows > 2:
+        for start, stop in self.length_cuts(num_rows):
+            yield self.of_length(start, stop)
+
+    def length_cuts(self, num_rows: int) -> list[tuple[int, int]]:
+        """Where ``in_length_order`` cuts: (first place, the place after the last) by length."""
+        cuts = [*range(0, self.num_rows, num_rows), self.num_rows]
+        if self.num_rows % num_rows == 1 and len(cuts) > 2 and num_rows > 2:
             cuts[-2] -= 1
-        for start, stop in pairwise(cuts):
-            chosen = order[start:stop]
-            width = int(self.buckets[chosen].max())
-            yield self.rectangle(chosen, num_rows=len(chosen), width=width)
+        return list(pairwise(cuts))
+
+    def of_length(self, start: int, stop: int) -> MicroBatch:
+        """The examples at some places by length, as wide as the widest of them."""
+        chosen = self._by_length[start:stop]
+        width = int(self.buckets[chosen].max())
+        return self.rectangle(chosen, num_rows=len(chosen), width=width)
+
+    @cached_property
+    def _by_length(self) -> Ints:
+        """[rows] the examples, short ones first."""
+        return np.argsort(self.buckets, kind="stable")
 
     def rectangle(self, examples: Ints, *, num_rows: int, width: int) -> MicroBatch:
         """The given examples as one rectangle; rows beyond them are all padding."""

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from bakeoff.data.batches import BatchPlan, MicroBatch
+from bakeoff.engine.backends.memory import release_memory
 from bakeoff.engine.backends.transfer import sent, to_device
 from bakeoff.engine.cohort import Cohort
+from bakeoff.engine.halving import Halving
 from bakeoff.engine.loss import chunk_tokens
 
 
@@ -142,12 +144,15 @@ def keep_hidden_states(
     Args:
         cohort: one empty slot over the base.
         plan: the split.
-        rows: rows of one pass.
+        rows: rows of one pass, halved when memory runs out.
         path: a file to keep the result in, mapped into memory; None keeps it in memory.
 
     Returns:
         [all supervised tokens, D] in compute dtype, in the order of the rows; on the CPU
         where a file holds it, else on the base's device.
+
+    Raises:
+        OutOfMemoryError: if not even one row fits.
     """
     base = cohort.base
     offsets = plan.target_offsets
@@ -158,10 +163,22 @@ def keep_hidden_states(
         kept = torch.from_file(
             path, shared=True, size=shape[0] * shape[1], dtype=base.compute_dtype
         ).view(shape)
-    for batch in plan.in_length_order(rows):
+
+    def keep(start: int, stop: int) -> None:
+        batch = plan.of_length(start, stop)
         ids = to_device(batch.input_ids[None], base.device)
         hidden_KBTD, _ = cohort.hidden_states(ids)
         flat = hidden_KBTD.flatten(0, 2)[to_device(batch.source, base.device)]
         index = np.concatenate([np.arange(offsets[e], offsets[e + 1]) for e in batch.examples])
         kept[to_device(index, kept.device)] = flat.to(kept.device)
+
+    passes = Halving(
+        keep,
+        largest=rows,
+        release=release_memory,
+        message="the base's hidden states ran out of memory with one row; lower task.max_length or "
+        "choose a smaller base",
+    )
+    for start, stop in plan.length_cuts(rows):
+        passes.run(start, stop)
     return kept

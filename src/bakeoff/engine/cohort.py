@@ -20,7 +20,7 @@ from bakeoff.base.injection import LinearSite, Site
 from bakeoff.base.kernels.fused import prepare_fused
 from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, prefixed
-from bakeoff.engine.join import SoftPrompts, join_prompt, merged_prompts
+from bakeoff.engine.join import SoftPrompts, join_prompt, merged_prompts, numbered
 from bakeoff.engine.loss import linear_cross_entropy
 from bakeoff.engine.optimizer import Part, SlotAdamW
 from bakeoff.engine.options import ProtocolOptions
@@ -227,13 +227,20 @@ class Cohort:
         self._seed_K[slot] = seed
         stack = self.stacks[method.kind]
         stack.place(slot, method, tensors)
-        self.seated[slot], self._groups = method, None
-        # It stays when the candidate leaves: the others' groups, and with them every bit, stay.
-        self._kinds[slot] = method.kind
+        self.seated[slot] = method
         if self.optimizer is not None:
             assert self._protocol is not None
             decay = self._protocol.decay_of(method.spec.weight_decay)
             self.optimizer.reset(slot, weight_decay=decay, rate_ratio=method.rate_ratio)
+        self.hold(slot, method)
+
+    def hold(self, slot: int, method: Method) -> None:
+        """Lets the slot be one of the method's kind, with a candidate or without.
+
+        It stays so when the candidate leaves: the others' groups, and with them every bit, stay.
+        """
+        self._kinds[slot], self._groups = method.kind, None
+        if self.optimizer is not None:
             self.optimizer.limit_to(self._trained_parts())
 
     def vacate(self, slot: int) -> None:
@@ -337,8 +344,17 @@ class Cohort:
         return embeds_KBTD.view(*ids_KBT.shape, -1)
 
     def prompts(self) -> SoftPrompts | None:
-        """([K, P, D] vectors in compute dtype, [K] how many count) of the present slots."""
-        found = [hooks.prompt() for hooks in self._hooks if hooks.prompt is not None]
+        """([K, P, D] vectors in compute dtype, [K] how many count) of the present slots.
+
+        None where no present slot is of a kind with prompts: a slot that is evaluated alone reads
+        no padding for its neighbours' prompts.
+        """
+        present = {self._kinds[slot] for slot in self._slots}
+        found = [
+            hooks.prompt()
+            for kind, hooks in zip(self.stacks, self._hooks, strict=True)
+            if hooks.prompt is not None and kind in present
+        ]
         return merged_prompts(found, self.base.compute_dtype)
 
     def prefix(self) -> Prefix | None:
@@ -364,9 +380,12 @@ class Cohort:
         if prompt is not None:
             x_KBTD, lengths_K = join_prompt(prompt, x_KBTD)
         num_slots, rows, positions, _ = x_KBTD.shape
-        position_ids = torch.arange(positions, device=x_KBTD.device).expand(
-            num_slots * rows, positions
-        )
+        place_T = torch.arange(positions, device=x_KBTD.device)
+        if lengths_K is None:
+            position_ids = place_T.expand(num_slots * rows, positions)
+        else:
+            number_KT = numbered(place_T, lengths_K, ids_KBT.shape[2])
+            position_ids = number_KT.repeat_interleave(rows, dim=0)
         prefix = self.prefix()
         if prefix is not None:
             position_ids = position_ids + prefix.lengths_K.repeat_interleave(rows)[:, None]

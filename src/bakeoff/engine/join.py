@@ -44,6 +44,19 @@ def join_prompt(prompt: SoftPrompts, x_KBTD: Tensor) -> tuple[Tensor, Tensor]:
     return both.gather(2, index[:, None, :, None].expand_as(both)), lengths_K
 
 
+def numbered(place_T: Tensor, lengths_K: Tensor, num_tokens: int) -> Tensor:
+    """[K, P + T] the positions of what ``join_prompt`` gave.
+
+    What a longer prompt of another slot leaves behind a slot's own is padding, and has the position
+    of the row's end: counted on, a prefix before the row would move it beyond the base's positions.
+
+    Args:
+        place_T: [P + T] the places in a row, from zero on.
+        lengths_K: [K] vectors of each slot's prompt. num_tokens: T, of the rows without a prompt.
+    """
+    return torch.minimum(place_T, lengths_K[:, None] + (num_tokens - 1))
+
+
 def join_left(
     prompt: SoftPrompts | None, x_KBTD: Tensor, num_padding_KB: Tensor
 ) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ Axis letters: ``K`` slots, ``n`` numbers of a slot, ``m`` of a part of them, ``b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Final, Protocol
 
@@ -20,17 +21,39 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 BLOCK: Final = 256
+NUM_SPARE: Final = 3
+"""Temporary tensors of the size of a block that packing takes."""
 _EXPONENT_BITS: Final = 7
 
 
 class Moment(Protocol):
     """One moment of all slots."""
 
-    def read(self, slots: slice, numbers: slice, scratch: Tensor) -> Tensor:
-        """[K, m] float32 of some numbers of some slots; ``scratch`` is [K, m] of any content."""
+    def read(self, slots: slice, numbers: slice, own: Tensor, spare: Sequence[Tensor]) -> Tensor:
+        """[K, m] float32 of some numbers of some slots.
 
-    def write(self, slots: slice, numbers: slice, value_Km: Tensor, updates_K: Tensor) -> None:
-        """Takes up what ``read`` gave once it is changed, of the slots that update ([K] bool)."""
+        Nothing is allocated, here and in ``write``: an update that has begun must come to its end.
+
+        Args:
+            slots, numbers: which.
+            own: flat float32 of any content, for the numbers and what fills their last block up;
+                left alone until ``write``.
+            spare: ``NUM_SPARE`` more of it, for the call alone.
+        """
+
+    def write(
+        self,
+        slots: slice,
+        numbers: slice,
+        own: Tensor,
+        updates_K: Tensor,
+        spare: Sequence[Tensor],
+    ) -> None:
+        """Takes up what ``read`` gave once it is changed, of the slots that update ([K] bool).
+
+        Args:
+            slots, numbers, own, spare: as for ``read``.
+        """
 
     def reset(self, slot: int) -> None:
         """Zeros of one slot."""
@@ -52,11 +75,18 @@ class WholeMoment:
     def __init__(self, num_slots: int, num_values: int, device: torch.device) -> None:
         self.values_Kn = torch.zeros((num_slots, num_values), device=device)
 
-    def read(self, slots: slice, numbers: slice, scratch: Tensor) -> Tensor:
+    def read(self, slots: slice, numbers: slice, own: Tensor, spare: Sequence[Tensor]) -> Tensor:
         """A view, which is changed in place."""
         return self.values_Kn[slots, numbers]
 
-    def write(self, slots: slice, numbers: slice, value_Km: Tensor, updates_K: Tensor) -> None:
+    def write(
+        self,
+        slots: slice,
+        numbers: slice,
+        own: Tensor,
+        updates_K: Tensor,
+        spare: Sequence[Tensor],
+    ) -> None:
         """Nothing is left to do."""
 
     def reset(self, slot: int) -> None:
@@ -92,10 +122,15 @@ class EightBitMoment:
             self._zero = values.tolist().index(0.0)
         self._values, self._between = values.to(device), between.to(device)
 
-    def read(self, slots: slice, numbers: slice, scratch: Tensor) -> Tensor:
+    def read(self, slots: slice, numbers: slice, own: Tensor, spare: Sequence[Tensor]) -> Tensor:
         """See ``Moment``; the numbers start where a block starts."""
         codes_Km, scale_Kb = self._blocks_of(slots, numbers)
-        return scratch.copy_(self._unpacked(codes_Km, scale_Kb)[:, : scratch.shape[1]])
+        whole_Km = _shaped(own, codes_Km)
+        index_Km = _shaped(spare[0].view(torch.int32), codes_Km).copy_(codes_Km)
+        index_Km.add_(self._zero).remainder_(256)
+        torch.index_select(self._values, 0, index_Km.flatten(), out=whole_Km.view(-1))
+        whole_Km.unflatten(1, (-1, BLOCK)).mul_(scale_Kb[..., None])
+        return whole_Km[:, : numbers.stop - numbers.start]
 
     def _blocks_of(self, slots: slice, numbers: slice) -> tuple[Tensor, Tensor]:
         """The codes, to the end of the last block, and the scales, as views."""
@@ -103,34 +138,37 @@ class EightBitMoment:
         codes = slice(numbers.start, blocks.stop * BLOCK)
         return self._codes_Kn[slots, codes], self._scale_Kb[slots, blocks]
 
-    def _unpacked(self, codes_Km: Tensor, scale_Kb: Tensor) -> Tensor:
-        index_Km = (codes_Km.int() + self._zero).remainder(256)
-        parts_KbB = self._values[index_Km].unflatten(1, (-1, BLOCK)) * scale_Kb[..., None]
-        whole_Km: Tensor = parts_KbB.flatten(1)
-        return whole_Km
-
-    def write(self, slots: slice, numbers: slice, value_Km: Tensor, updates_K: Tensor) -> None:
+    def write(
+        self,
+        slots: slice,
+        numbers: slice,
+        own: Tensor,
+        updates_K: Tensor,
+        spare: Sequence[Tensor],
+    ) -> None:
         """See ``Moment``: packing again what was unpacked would move the others."""
-        own_Km, own_Kb = self._blocks_of(slots, numbers)
-        missing = own_Km.shape[1] - value_Km.shape[1]
-        codes_Km, scale_Kb = self._packed(torch.nn.functional.pad(value_Km, (0, missing)))
-        updates_K1 = updates_K[:, None]
-        own_Km.copy_(torch.where(updates_K1, codes_Km, own_Km))
-        own_Kb.copy_(torch.where(updates_K1, scale_Kb, own_Kb))
-
-    def _packed(self, value_Km: Tensor) -> tuple[Tensor, Tensor]:
-        parts_KbB = value_Km.unflatten(1, (-1, BLOCK))
-        scale_Kb = parts_KbB.abs().amax(dim=-1)
+        codes_Km, own_Kb = self._blocks_of(slots, numbers)
+        shares, index, other = spare
+        parts_KbB = _shaped(own, codes_Km).unflatten(1, (-1, BLOCK))
+        scale_Kb, least_Kb = (_shaped(flat, own_Kb) for flat in (other, other[own_Kb.numel() :]))
+        torch.linalg.vector_norm(parts_KbB, torch.inf, dim=-1, out=scale_Kb)
         # A block of zeros has no scale, and its numbers are zeros.
-        shares_KbB = parts_KbB / scale_Kb.clamp(min=torch.finfo(torch.float32).tiny)[..., None]
-        index_KbB = torch.bucketize(shares_KbB, self._between, out_int32=True)
+        torch.clamp(scale_Kb, min=torch.finfo(torch.float32).tiny, out=least_Kb)
+        shares_KbB = _shaped(shares, parts_KbB)
+        torch.div(parts_KbB, least_Kb[..., None], out=shares_KbB)
+        updates_K1 = updates_K[:, None]
+        own_Kb.copy_(torch.where(updates_K1, scale_Kb, own_Kb, out=least_Kb))
+        index_KbB = _shaped(index.view(torch.int32), parts_KbB)
+        torch.bucketize(shares_KbB, self._between, out_int32=True, out=index_KbB)
         # What is nearest to zero keeps its sign, as in bitsandbytes; and a second moment that would
         # become zero would divide the first by epsilon alone.
-        is_lost = (index_KbB == self._zero) & (shares_KbB != 0)
-        step = torch.where(shares_KbB > 0, 1, -1).int()
-        index_KbB = torch.where(is_lost, index_KbB + step, index_KbB)
-        codes_KbB = (index_KbB - self._zero).remainder(256).to(torch.uint8)
-        return codes_KbB.flatten(1), scale_Kb
+        is_lost_KbB = _shaped(other, parts_KbB)
+        torch.eq(index_KbB, self._zero, out=is_lost_KbB)
+        step_KbB = shares_KbB.sign_().mul_(is_lost_KbB)
+        index_KbB.add_(_shaped(other.view(torch.int32), parts_KbB).copy_(step_KbB))
+        found_Km = index_KbB.sub_(self._zero).remainder_(256).flatten(1)
+        kept_Km = _shaped(other.view(torch.int32), codes_Km).copy_(codes_Km)
+        codes_Km.copy_(torch.where(updates_K1, found_Km, kept_Km, out=kept_Km))
 
     def reset(self, slot: int) -> None:
         """See ``Moment``."""
@@ -149,14 +187,23 @@ class EightBitMoment:
         pad = torch.nn.functional.pad
         codes_bB = pad(rows["_codes"], (0, missing)).unflatten(0, (-1, BLOCK))
         scale_bB = pad(rows["_scales"], (0, missing)).unflatten(0, (-1, BLOCK))
+        index_bB = (codes_bB.int() + self._zero).remainder(256)
+        values_n = (self._values[index_bB] * scale_bB).flatten()
+        spare = [torch.empty_like(values_n) for _ in range(NUM_SPARE)]
+        updates_K = torch.ones(1, dtype=torch.bool, device=values_n.device)
+        whole = slice(0, self._num_values)
+        self.write(slice(slot, slot + 1), whole, values_n, updates_K, spare)
         top_b = scale_bB.amax(dim=1)
         low_b = scale_bB.masked_fill(scale_bB == 0, float("inf")).amin(dim=1)
-        index_bB = (codes_bB.int() + self._zero).remainder(256)
-        again_n, scale_b = self._packed((self._values[index_bB] * scale_bB).flatten()[None])
         is_same_b = (top_b == low_b) | (top_b == 0)
-        self._scale_Kb[slot] = torch.where(is_same_b, top_b, scale_b[0])
-        again_bB = again_n[0].unflatten(0, (-1, BLOCK))
+        self._scale_Kb[slot] = torch.where(is_same_b, top_b, self._scale_Kb[slot])
+        again_bB = self._codes_Kn[slot].unflatten(0, (-1, BLOCK))
         self._codes_Kn[slot] = torch.where(is_same_b[:, None], codes_bB, again_bB).flatten()
+
+
+def _shaped(flat: Tensor, like: Tensor) -> Tensor:
+    """The beginning of a flat tensor in another's shape."""
+    return flat[: like.numel()].view(like.shape)
 
 
 @cache

@@ -20,14 +20,16 @@ from torch import Tensor
 
 from bakeoff.base.devices import kind_of
 from bakeoff.base.kernels.fused import fused_kernels
-from bakeoff.engine.moments import BLOCK, EightBitMoment, Moment, WholeMoment
+from bakeoff.engine.moments import BLOCK, NUM_SPARE, EightBitMoment, Moment, WholeMoment
 from bakeoff.ranks import add_up
 from bakeoff.types import OptimizerStates
 
 _INITIAL_LOSS_SCALE = 2.0**14
 _GROWTH_INTERVAL = 1000
 _BLOCK_VALUES = {"cpu": 1 << 22, "cuda": 1 << 26}
-_NUM_SCRATCH: Final[dict[OptimizerStates, int]] = {"32bit": 2, "8bit": 4}
+_NUM_SCRATCH: Final[dict[OptimizerStates, int]] = {"32bit": 2, "8bit": 2 + NUM_SPARE}
+"""Two for the update; in 8 bits two for the moments besides, and those that packing takes, of which
+the update has its own."""
 _EIGHT_BIT_PARTS: Final = 8
 """To pack a block takes temporary tensors of several times its size."""
 
@@ -260,8 +262,12 @@ class SlotAdamW:
         """Flat tensors of any content, as large as the largest block of the update."""
         if self._kernels is not None:
             return ()
-        sizes = [self.values_Kn[block.slots, block.numbers].numel() for block in self._blocks()]
-        most = max(sizes, default=0)
+        step = 1 if self.states == "32bit" else BLOCK  # what fills a last block up counts
+        most = 0
+        for block in self._blocks():
+            num_slots = block.slots.stop - block.slots.start
+            width = block.numbers.stop - block.numbers.start
+            most = max(most, num_slots * -(-width // step) * step)
         return tuple(self.values_Kn.new_empty(most) for _ in range(_NUM_SCRATCH[self.states]))
 
     def _blocks(self) -> Iterator[Part]:
@@ -314,9 +320,12 @@ class SlotAdamW:
         Args:
             block: which. factors: of its slots. scratch: flat, for temporary tensors.
         """
-        values = self.values_Kn[block.slots, block.numbers]
-        grads = self.grads_Kn[block.slots, block.numbers]
-        scratch = tuple(flat[: values.numel()].view(values.shape) for flat in scratch)
+        slots, numbers = block.slots, block.numbers
+        values, grads = self.values_Kn[slots, numbers], self.grads_Kn[slots, numbers]
+        own, spare = scratch[:2], scratch[2:]
+        one, other = (flat[: values.numel()].view(values.shape) for flat in scratch[-2:])
+        first = self._first.read(slots, numbers, own[0], spare)
+        second = self._second.read(slots, numbers, own[1], spare)
         if factors.clip is not None:
             grads.mul_(factors.clip)
         grads.masked_fill_(~factors.updates, 0.0)
@@ -325,20 +334,18 @@ class SlotAdamW:
             values.mul_(factors.kept)
         else:
             assert self._has_ratio_n is not None
-            has_ratio_m = self._has_ratio_n[block.numbers]
+            has_ratio_m = self._has_ratio_n[numbers]
             other_rate, other_kept = factors.other
-            values.mul_(torch.where(has_ratio_m, other_kept, factors.kept, out=scratch[0]))
-            rate = torch.where(has_ratio_m, other_rate, factors.rate, out=scratch[1])
-        first = self._first.read(block.slots, block.numbers, scratch[-1])
+            values.mul_(torch.where(has_ratio_m, other_kept, factors.kept, out=one))
+            rate = torch.where(has_ratio_m, other_rate, factors.rate, out=other)
         first.lerp_(grads, factors.weight)
-        second = self._second.read(block.slots, block.numbers, scratch[-2])
         second.mul_(factors.decay)
         second.addcmul_(grads, grads, value=1 - self.betas[1])
-        denominator = torch.sqrt(second, out=scratch[0]).div_(factors.root).add_(self.eps)
-        values.addcdiv_(torch.mul(first, rate, out=scratch[1]), denominator)
+        denominator = torch.sqrt(second, out=one).div_(factors.root).add_(self.eps)
+        values.addcdiv_(torch.mul(first, rate, out=other), denominator)
         updates = factors.updates[:, 0]
-        self._first.write(block.slots, block.numbers, first, updates)
-        self._second.write(block.slots, block.numbers, second, updates)
+        self._first.write(slots, numbers, own[0], updates, spare)
+        self._second.write(slots, numbers, own[1], updates, spare)
 
     def _in_one_pass(self, factors: _Factors) -> None:
         """The update by a kernel, which takes the factors side by side."""

@@ -28,7 +28,7 @@ from bakeoff.base.row_groups import RowGroups, grouped
 from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.grouped_rows import GroupedRows
-from bakeoff.engine.join import SoftPrompts, join_left, join_prompt, merged_prompts
+from bakeoff.engine.join import SoftPrompts, join_left, join_prompt, merged_prompts, numbered
 from bakeoff.engine.loss import chunk_tokens
 from bakeoff.methods.stack import StackHooks
 
@@ -162,7 +162,11 @@ class RowPass(GroupedRows):
             x_R1TD, lengths_R = join_prompt(self.prompts, x_RTD[:, None])
             x_RTD = x_R1TD[:, 0]
         rows, positions = x_RTD.shape[:2]
-        token_RT = torch.arange(positions, device=x_RTD.device).expand(rows, positions)
+        place_T = torch.arange(positions, device=x_RTD.device)
+        if lengths_R is None:
+            token_RT = place_T.expand(rows, positions)
+        else:
+            token_RT = numbered(place_T, lengths_R, ids_RT.shape[1])
         with cohort.autocast(), prefixed(self.prefix):
             return cohort.base.hidden_states(x_RTD, self.positions(token_RT)), lengths_R
 

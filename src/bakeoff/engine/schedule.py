@@ -71,7 +71,7 @@ class Saver(Protocol):
         """Why all seated candidates end with the epoch that is over; None where they go on.
 
         Args:
-            epoch_seconds: that it took, validation included.
+            epoch_seconds: that it took, validation included; would have taken, if it was cut.
         """
 
 

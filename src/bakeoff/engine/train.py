@@ -137,7 +137,7 @@ class Trainer:
     def _resume(self, start: Position) -> None:
         # Where another process of the run had no memory, it is smaller than what was saved.
         self.micro_batch_size = min(self.micro_batch_size, start.micro_batch_size)
-        self.present = list(start.seated)
+        self.present = [candidate for candidate in start.seated if not candidate.state.is_final]
         self._arrange(start.seated, start.snapshots)
 
     def _fill(self, schedule: Schedule) -> bool:
@@ -199,7 +199,9 @@ class Trainer:
             )
         self._slots = list(candidates)
         for slot, (candidate, snapshot) in enumerate(zip(candidates, snapshots, strict=True)):
-            if candidate.state is not RunState.DIVERGED:
+            if candidate.state is RunState.DIVERGED:
+                self.cohort.hold(slot, candidate.method)
+            else:
                 self._sit_down(slot, candidate, snapshot)
 
     def _close(self) -> None:
@@ -288,8 +290,10 @@ class Trainer:
             if candidate is not None:
                 outcomes.append((slot, candidate, *self._validate(slot, alive=alive[slot])))
             self.saver.between_steps(position)
-        # Asked once, so that all of a pass end with the same epoch or none does.
-        ending = self.saver.ends_training(time.perf_counter() - before)
+        # Asked once, so that all of a pass end with the same epoch or none does. The next epoch is
+        # a whole one, though the budget may have cut this.
+        validated = time.perf_counter() - before - trained
+        ending = self.saver.ends_training(trained * num_steps / done + validated)
         for slot, candidate, val_nll, seconds in outcomes:
             seconds += trained
             self._judge(slot, candidate, train_nll[slot], val_nll, seconds, schedule, ending)

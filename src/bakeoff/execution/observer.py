@@ -39,7 +39,6 @@ class RunObserver:
     """Keeps what ends, and reports it.
 
     Attributes:
-        kept: ids of the candidates that have ended and are written.
         trainer: the present one, which knows the slots and the micro-batch.
     """
 
@@ -52,7 +51,6 @@ class RunObserver:
         storage: SearchStorage | None = None,
         followers: Sequence[Follower] = (),
     ) -> None:
-        self.kept: set[str] = set()
         self.archive = archive
         self.view = view
         self.schedule = schedule
@@ -119,7 +117,6 @@ class RunObserver:
     def _ended(self, candidate: Candidate) -> None:
         level = logging.ERROR if candidate.state is RunState.FAILED else logging.INFO
         _log.log(level, "%s: %s %s", candidate.id, candidate.state, candidate.reason or "")
-        self.kept.add(candidate.id)
         self.view.on_end(candidate)
         for follower in self.followers:
             follower.end(candidate)

@@ -60,7 +60,7 @@ class TrainingWorker:
         checkpoint_minutes: the longest training inside an epoch that a crash can cost.
         position: the moment inside a job's training where an earlier call stopped; the next job
             goes on from there.
-        sources: batch sources that outlive this worker; without, it has its own.
+        sources: benches and batch sources that outlive this worker; without, it has its own.
     """
 
     bench: Workbench
@@ -76,8 +76,8 @@ class TrainingWorker:
     sources: Sources | None = None
 
     def __post_init__(self) -> None:
-        self._sources = self.sources or Sources()
-        self._benches = Benches(self.bench)
+        self._sources = self.sources or Sources(Benches(self.bench))
+        self._benches = self._sources.benches
 
     def __enter__(self) -> Self:
         return self
@@ -137,9 +137,6 @@ class TrainingWorker:
         """Trains the candidates of a schedule; returns what went wrong, if anything did."""
         trainer: Trainer | None = None
         try:
-            group, held = self._group(job), self.events.as_narrowed(job)
-            bench = self.bench_of(group)
-            plans = bench.plans
             saver = RunSaver(
                 self.checkpoints,
                 self.schedule,
@@ -150,26 +147,14 @@ class TrainingWorker:
                 before=lambda: self._narrow(job, rows=trainer.micro_batch_size if trainer else 0),
                 after=self.accept,
             )
-            trainer = Trainer(
-                bench.base,
-                self._sources.of(bench, group),
-                plans["train"],
-                plans["validation"],
-                bench.protocol,
-                self.observer,
-                held.width,
-                saver,
-                bench.engine,
-                _order_of(job, group, plans["train"]),
-            )
-            trainer.micro_batch_size = held.micro_batch_size
-            self.observer.trainer = trainer
-            with (
-                self.stop.deferred(),
-                threads(job.threads),
-                hearing(lambda word: self._narrow(job, rows=int(word))),
-            ):
-                trainer.run(schedule, position)
+            # Hidden states too are computed on the job's own threads.
+            with threads(job.threads):
+                self.observer.trainer = trainer = self._trainer_of(job, saver)
+                with (
+                    self.stop.deferred(),
+                    hearing(lambda word: self._narrow(job, rows=int(word))),
+                ):
+                    trainer.run(schedule, position)
             return None
         except StoreError:
             raise
@@ -195,6 +180,26 @@ class TrainingWorker:
         self.view.clear()
         return found
 
+    def _trainer_of(self, job: CohortJob, saver: RunSaver) -> Trainer:
+        """What trains a job, as wide as memory has left it."""
+        group, held = self._group(job), self.events.as_narrowed(job)
+        bench = self.bench_of(group)
+        plans = bench.plans
+        trainer = Trainer(
+            bench.base,
+            self._sources.of(group),
+            plans["train"],
+            plans["validation"],
+            bench.protocol,
+            self.observer,
+            held.width,
+            saver,
+            bench.engine,
+            _order_of(job, group, plans["train"]),
+        )
+        trainer.micro_batch_size = held.micro_batch_size
+        return trainer
+
     def _group(self, job: CohortJob) -> PassGroup:
         """Who may share the job's pass."""
         found = [group_of(c) for c in self.schedule.candidates if group_of(c).key == job.group]
@@ -211,7 +216,8 @@ class TrainingWorker:
             Those that have not ended: one of them, or all together, failed.
         """
         present = failure.present or queue.waiting()[:1]
-        suspects = [c for c in present if c.id not in self.observer.kept]
+        # What an earlier call ended is final too, and has a place in the pass that it left.
+        suspects = [c for c in present if not c.state.is_final]
         if len(present) > 1:
             # The error's frames hold the cohort, and its memory with it.
             failure.error.__traceback__ = None
@@ -225,7 +231,7 @@ class TrainingWorker:
             single = OneEpoch(candidate, self.schedule, self.checkpoints, self.observer.on_note)
             failure = self._attempt(job, single, None)
             if failure is not None:
-                if candidate.id not in self.observer.kept:
+                if not candidate.state.is_final:
                     self.observer.fail(candidate, failure.error, "training")
                 return
             single.release()
@@ -278,13 +284,19 @@ def _order_of(job: CohortJob, group: PassGroup, plan: BatchPlan) -> EpochOrder:
 
 
 class Sources:
-    """The batch source of the group that trains, kept from round to round."""
+    """The batch source of the group that trains, kept from round to round.
 
-    def __init__(self) -> None:
+    Args:
+        benches: whose plans it is fed. Hidden states are those of a plan's rows, so that it lives
+            no longer than they do.
+    """
+
+    def __init__(self, benches: Benches) -> None:
+        self.benches = benches
         self._stack = ExitStack()
         self._open: tuple[PassGroup, BatchSource] | None = None
 
-    def of(self, bench: Workbench, group: PassGroup) -> BatchSource:
+    def of(self, group: PassGroup) -> BatchSource:
         """The batch source of a group; that of another one is closed.
 
         Subsets of any size are rows of one split, so they share it.
@@ -292,6 +304,7 @@ class Sources:
         group = group.on_all_rows
         if self._open is None or self._open[0] != group:
             self.close()
+            bench = self.benches.of(group)
             plans = [bench.plans["train"], bench.plans["validation"]]
             source = open_batch_source(bench.base, group.execution_path, plans, self._stack)
             self._open = group, source

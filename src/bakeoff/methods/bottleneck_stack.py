@@ -6,7 +6,6 @@ layer's input width, ``M`` the bottleneck's.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,6 +16,7 @@ from torch.nn import functional as F
 
 from bakeoff.base.injection import LinearHook
 from bakeoff.base.model import Base
+from bakeoff.base.shared_inputs import stream
 from bakeoff.methods.bottleneck import MLP, Activation, Bottleneck
 from bakeoff.methods.contract import Method
 from bakeoff.methods.padded import PaddedStack
@@ -48,7 +48,7 @@ class BottleneckStack(PaddedStack):
         self._activation_K11 = of_slots(torch.int64)
         # Of each thread its own: passes go side by side. Of each selection of slots its own: in a
         # pass of several, all of them see the norm before any of them reaches the place.
-        self._present = threading.local()
+        self._stream = stream()
 
     def place(self, slot: int, method: Method, tensors: Mapping[str, Tensor]) -> None:
         """Seats a candidate with its own arrangement."""
@@ -89,7 +89,7 @@ class BottleneckStack(PaddedStack):
 
     def see(self, place: str, slots: Sequence[int], x_KND: Tensor, y_KND: Tensor) -> Tensor:
         """Keeps the norm's input for the place that follows in the same block."""
-        vars(self._present)[_seen(place, slots)] = x_KND
+        self._stream.leave(_seen(place, slots), x_KND)
         return y_KND
 
     def apply(
@@ -116,7 +116,7 @@ class BottleneckStack(PaddedStack):
         """
         dtype = y_KND.dtype
         read_KND = y_KND
-        stream_KND = vars(self._present).pop(_seen(place, slots), None)
+        stream_KND = self._stream.take(_seen(place, slots))
         if stream_KND is not None:
             reads_output_K11, reads_stream_K11 = (
                 self.narrowed(t, slots).to(dtype)

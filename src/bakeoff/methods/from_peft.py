@@ -7,7 +7,7 @@ type by the installed PEFT, over a copy of the base.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
@@ -21,14 +21,19 @@ from bakeoff.methods.specs.peft import options_of, peft_types
 
 _PEFT: Final = "peft"
 _PROMPTS: Final = {"PROMPT_TUNING": "soft_prompt", "P_TUNING": "p_tuning"}
-_OF_PEFT_ALONE: Final = (
+_LORA_OF_PEFT_ALONE: Final = (
     "alora_invocation_tokens",
+    "exclude_modules",
+    "layers_pattern",
+    "layers_to_transform",
     "lora_bias",
     "modules_to_save",
     "target_parameters",
     "trainable_token_indices",
 )
 """Settings of LoRA that only PEFT's own code knows."""
+_IA3_OF_PEFT_ALONE: Final = ("exclude_modules", "modules_to_save")
+"""Likewise of (IA)³."""
 _PRINCIPAL: Final = ("pissa", "olora")
 """Starts that change the frozen weights as well, in a way that PEFT repeats when it loads."""
 _LOST: Final = ("corda", "loftq", "lora_ga")
@@ -82,7 +87,7 @@ def _kind_of(config: Mapping[str, Any], folder: Path, where: str) -> tuple[str, 
             "alphas": config.get("alpha_pattern") or None,
             "rank_stabilised": bool(config.get("use_rslora")),
         }
-    if name == "IA3" and not config.get("modules_to_save"):
+    if name == "IA3" and not _has_any(config, _IA3_OF_PEFT_ALONE):
         keys = ("target_modules", "feedforward_modules")
         return "ia3", {key: config.get(key) for key in keys}
     if name in _PROMPTS:
@@ -110,4 +115,10 @@ def _needs_peft(config: Mapping[str, Any], folder: Path, where: str) -> bool:
             "the frozen weights by what these files do not hold; give the merged model instead"
         )
     is_plain = config.get("bias", "none") == "none" and not start.startswith(_PRINCIPAL)
-    return not is_plain or any(config.get(key) for key in _OF_PEFT_ALONE)
+    return not is_plain or _has_any(config, _LORA_OF_PEFT_ALONE)
+
+
+def _has_any(config: Mapping[str, Any], keys: Sequence[str]) -> bool:
+    """Whether any of some settings is given; zero is one, such as the number of a layer."""
+    values = [config.get(key) for key in keys]
+    return any(value or (value == 0 and value is not False) for value in values)

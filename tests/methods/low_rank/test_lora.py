@@ -52,6 +52,14 @@ def test_the_scale_is_alpha_over_rank(lora: Callable[..., Lora]) -> None:
     assert scales(rank=4, alpha=8.0, alphas={"q_proj": 2.0}) == {2.0, 0.5}
 
 
+def test_principal_parts_have_no_negative_scale(lora: Callable[..., Lora]) -> None:
+    expected = r"methods\.x\.init: pissa .* alpha of -2; give an alpha above 0"
+    for options in ({"alpha": -2.0}, {"alphas": {"v_proj": -2.0}}):
+        with pytest.raises(ConfigError, match=expected):
+            lora(rank=2, init="pissa", **options)
+        assert lora(rank=2, **options)
+
+
 def test_twice_alpha_is_half_the_second_factor(
     lora: Callable[..., Lora],
     perturbed: Perturbed,

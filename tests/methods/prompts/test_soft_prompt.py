@@ -55,6 +55,28 @@ def test_a_short_text_is_repeated_and_a_long_one_cut(
     assert rows_of(base, start(prompt_length=3, init="abc")) == ids
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("soft_prompt", {"prompt_length": 39, "init": "vocabulary"}),
+        ("soft_prompt", {"prompt_length": 39, "init": {"labels": ["a"]}}),
+        ("prefix", {"prefix_length": 39, "init": "vocabulary"}),
+    ],
+)
+def test_tokens_without_an_embedding_are_not_drawn(
+    build: Callable[..., Method],
+    base: Base,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    options: dict[str, Any],
+) -> None:
+    method = build(kind, base, **options)
+    expected = method.initial(torch.Generator().manual_seed(0))
+    monkeypatch.setattr(type(base.tokenizer), "__len__", lambda _: 100_000)
+    found = method.initial(torch.Generator().manual_seed(0))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
 def test_vocabulary_takes_embeddings_of_drawn_tokens(
     base: Base, start: Callable[..., Tensor]
 ) -> None:

@@ -23,7 +23,7 @@ from bakeoff.execution.observer import RunObserver
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.queue import JobQueue
 from bakeoff.execution.stopping import StopSignals
-from bakeoff.execution.training_worker import Sources, TrainingWorker, threads
+from bakeoff.execution.training_worker import Benches, Sources, TrainingWorker, threads
 from bakeoff.runs.events import CohortJob, EventLog, JobKind
 from bakeoff.runs.folder import file_records
 from bakeoff.runs.reading import from_json
@@ -53,7 +53,7 @@ class Workshop:
     minutes: float = 10.0
 
     def __post_init__(self) -> None:
-        self._sources = Sources()
+        self._sources = Sources(Benches(self.bench))
 
     def run(
         self,

@@ -74,6 +74,12 @@ class Lora(Method):
                     f"{self.where}.init: orthogonal halves the rank, but {name} has rank "
                     f"{plan.rank}; give an even rank"
                 )
+            if self.options.init == "pissa" and plan.scaling < 0:
+                raise ConfigError(
+                    f"{self.where}.init: pissa splits the weights into factors whose product is "
+                    f"scaled by alpha, but {name} has an alpha of {plan.alpha:g}; give an alpha "
+                    "above 0"
+                )
             most = min(linear_shape(self.layers[name]))
             if self.options.init == "pissa" and plan.rank > most:
                 raise ConfigError(

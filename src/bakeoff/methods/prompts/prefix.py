@@ -17,6 +17,7 @@ from bakeoff.base.model import Base
 from bakeoff.base.prefix import Prefix, prefix_of_embeddings
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import ExecutionPath, Tensors
+from bakeoff.methods.prompts.drawn import drawn_ids
 from bakeoff.methods.prompts.reparametrised import (
     FOLDED,
     Reparametrised,
@@ -128,7 +129,7 @@ class PrefixTuning(Reparametrised):
         if self.init == RANDOM:
             return {FOLDED: torch.randn(length, width, generator=generator)}
         if self.init == VOCABULARY:
-            ids = torch.randint(len(self.base.tokenizer), (length,), generator=generator)
+            ids = drawn_ids(self.base, length, generator)
         else:
             ids = torch.tensor(self._text_ids).repeat(-(-length // len(self._text_ids)))[:length]
         embeddings: Any = self.base.embedding(ids.to(self.base.device))

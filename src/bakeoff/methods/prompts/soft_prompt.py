@@ -23,6 +23,7 @@ from bakeoff.methods.files import (
     write_peft_config,
     write_tensors,
 )
+from bakeoff.methods.prompts.drawn import drawn_ids
 from bakeoff.methods.specs.soft_prompt import SPEC, FromAdapter, FromLabels, SoftPromptOptions
 from bakeoff.methods.stack import Stack, StackHooks
 
@@ -133,11 +134,10 @@ class SoftPrompt(Method):
             return {_TENSOR: drawn * (embedding.weight.detach().std() * scale)}
         if self._label_ids:
             means = [embedding(torch.tensor(ids)).mean(dim=0) for ids in self._label_ids[:length]]
-            rest = (length - len(means),)
-            drawn = torch.randint(len(self.base.tokenizer), rest, generator=generator)
+            drawn = drawn_ids(self.base, length - len(means), generator)
             return {_TENSOR: torch.cat([torch.stack(means), embedding(drawn)]).detach()}
         if self.options.init == "vocabulary":
-            ids = torch.randint(len(self.base.tokenizer), (length,), generator=generator)
+            ids = drawn_ids(self.base, length, generator)
         else:
             repeats = -(-length // len(self._text_ids))
             ids = torch.tensor(self._text_ids).repeat(repeats)[:length]
