@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from bakeoff.execution.archive import NOTES_FILE
+from bakeoff.execution.archive import ERROR_FILE, NOTES_FILE
 from bakeoff.execution.states import COHORTS, PAUSED, SUFFIX, read_state
 from bakeoff.files import PART, write_bytes
 from bakeoff.runs.events import EVENTS_FILE
@@ -14,6 +14,12 @@ from bakeoff.runs.folder import RunFolder
 
 _ATTEMPT: Final = "attempt-"
 _CARRIED: Final = ("candidates", COHORTS)
+_TRAINED: Final = ("metrics.jsonl", "adapter/*", "last-*.safetensors", ERROR_FILE)
+
+
+def trained_files(candidate: str) -> list[str]:
+    """Patterns of the files that training leaves of a candidate, its record aside."""
+    return [f"candidates/{candidate}/{pattern}" for pattern in _TRAINED]
 
 
 class JobFolder(RunFolder):

@@ -12,7 +12,7 @@ from pathlib import Path
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.apart.exchange import Outcome, Request, check_files, check_inside
 from bakeoff.execution.apart.news import News
-from bakeoff.execution.apart.places import copied
+from bakeoff.execution.apart.places import copied, trained_files
 from bakeoff.execution.archive import RECORD_FILE, Archive
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
@@ -28,6 +28,7 @@ from bakeoff.search.method_search import record_of
 from bakeoff.types import RunState
 
 _log = logging.getLogger(__name__)
+Files = dict[str, FileRecord]
 
 
 @dataclass
@@ -61,18 +62,17 @@ class Taking:
         by_id = {candidate.id: candidate for candidate in findings.candidates}
         present = [by_id[name] for name in job.candidates if name in by_id]
         seats = tuple(seat for seat in job.seats if seat.id in by_id)
-        files: dict[str, FileRecord] = {}
+        files: Files = {}
         records = []
         for candidate in present:
-            if job.kind == "train":
-                files |= self._paused(candidate)
-                records.append(record_of(candidate))
+            if job.kind != "train":
+                record, more = self._to_test(candidate)
+            elif _is_due(candidate, job):
+                record, more = self._to_train(candidate)
             else:
-                record = findings.records.get(candidate.id, record_of(candidate))
-                place = f"candidates/{candidate.id}"
-                adapter = {k: v for k, v in record.files.items() if k.startswith("adapter/")}
-                files |= {f"{place}/{name}": file for name, file in adapter.items()}
-                records.append(replace(record, validation=dict(candidate.validation)))
+                record, more = self._as_it_is(candidate)
+            files |= more
+            records.append(record)
         return Request(
             job=replace(job, seats=seats),
             records=tuple(records),
@@ -82,21 +82,44 @@ class Taking:
             shortens=self.stop.shortens,
         )
 
-    def _paused(self, candidate: Candidate) -> dict[str, FileRecord]:
-        """The file that a candidate goes on from; one whose file is lost starts again."""
-        if not candidate.epochs:
-            return {}
+    def _to_test(self, candidate: Candidate) -> tuple[CandidateRecord, Files]:
+        """A candidate with its adapter."""
+        record = self.archive.findings.records.get(candidate.id, record_of(candidate))
+        files = {f"candidates/{candidate.id}/{k}": v for k, v in _adapter_of(record).items()}
+        return replace(record, validation=dict(candidate.validation)), files
+
+    def _to_train(self, candidate: Candidate) -> tuple[CandidateRecord, Files]:
+        """A candidate with the file that it goes on from; one whose file is lost starts again."""
+        files = self._paused(candidate)
+        if candidate.epochs and not files:
+            note = (
+                f"the state of {candidate.id} after epoch {len(candidate.epochs)} is missing or "
+                "torn; it is trained from the start"
+            )
+            candidate.start_again()
+            self.archive.keep_note(note)
+            self.view.on_note(note)
+        return record_of(candidate), files
+
+    def _as_it_is(self, candidate: Candidate) -> tuple[CandidateRecord, Files]:
+        """A candidate with all that training has left of it.
+
+        The job that runs again trains others of its pass, but what comes of it is of all of them.
+        """
+        record = record_of(candidate)
+        if not candidate.state.is_final:
+            return record, self._paused(candidate)
+        known = self.archive.findings.records.get(candidate.id)
+        if known is not None:
+            record = replace(record, made_with=known.made_with, files=_adapter_of(known))
+        return record, file_records(self.run, trained_files(candidate.id))
+
+    def _paused(self, candidate: Candidate) -> Files:
+        """The file that a candidate goes on from, where there is one that is whole."""
         name = f"{candidate.id}-{len(candidate.epochs)}-"
         for file in sorted((self.run / COHORTS).glob(f"*/{PAUSED}/{name}*{SUFFIX}")):
             if read_state(file) is not None:
-                return dict(file_records(self.run, [file.relative_to(self.run).as_posix()]))
-        note = (
-            f"the state of {candidate.id} after epoch {len(candidate.epochs)} is missing or torn; "
-            "it is trained from the start"
-        )
-        candidate.start_again()
-        self.archive.keep_note(note)
-        self.view.on_note(note)
+                return file_records(self.run, [file.relative_to(self.run).as_posix()])
         return {}
 
     def hear(self, news: News, job: CohortJob | None = None) -> None:
@@ -138,6 +161,7 @@ class Taking:
             check_inside(root, outcome.files)
         check_files(root, outcome.files)
         self.view.on_job_over(outcome.job.cohort)
+        outcome = self._of_due(outcome)
         with disk_errors(self.run):
             self._bring(outcome, root, keep=keep)
         if outcome.narrowed is not None and outcome.narrowed != self.events.narrowed(
@@ -158,6 +182,26 @@ class Taking:
                 self._asked(candidate, record, outcome.job)
             if outcome.job.baselines:
                 self.recall.baselines(outcome.job.baselines)
+
+    def _of_due(self, outcome: Outcome) -> Outcome:
+        """What a job brings of those that wait for it; what is known of the others stays.
+
+        A job that trains is run again for one of its pass, when the others may have been tested,
+        pruned or promoted.
+        """
+        if outcome.job.kind != "train":
+            return outcome
+        others = {
+            candidate.id
+            for candidate in self.archive.findings.candidates
+            if candidate.id in outcome.job.candidates and not _is_due(candidate, outcome.job)
+        }
+        folders = tuple(f"candidates/{name}/" for name in others)
+        return replace(
+            outcome,
+            records=tuple(one for one in outcome.records if one.id not in others),
+            files={k: v for k, v in outcome.files.items() if not k.startswith(folders)},
+        )
 
     def _bring(self, outcome: Outcome, root: Path, *, keep: bool) -> None:
         """Moves or copies the files; then the records, which say that the rest is whole."""
@@ -214,7 +258,7 @@ class Taking:
             if candidate.id not in names:
                 continue
             if job.kind == "train":
-                if candidate.state.is_final:
+                if not _is_due(candidate, job):
                     continue
                 candidate.cohort = job.cohort
             candidate.state, candidate.reason = RunState.FAILED, why
@@ -229,3 +273,18 @@ class Taking:
             self.archive.keep_baseline_error(name, traceback)
             self.archive.keep_note(f"the baseline {name} failed: {why}")
             self.view.on_note(f"the baseline {name} failed: {why}")
+
+
+def _is_due(candidate: Candidate, job: CohortJob) -> bool:
+    """Whether a job has still to train a candidate of its.
+
+    Others of its pass have ended, wait for the decision at their rung, or are beyond the job.
+    """
+    if candidate.state.is_final or candidate.state is RunState.PAUSED:
+        return False
+    reached = len(candidate.epochs)
+    return any(seat.id == candidate.id and reached < seat.stop for seat in job.seats)
+
+
+def _adapter_of(record: CandidateRecord) -> Files:
+    return {name: file for name, file in record.files.items() if name.startswith("adapter/")}
