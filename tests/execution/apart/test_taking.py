@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,6 +148,7 @@ def test_a_job_that_runs_again_brings_only_what_was_to_be_trained(driver: Driver
     assert (driver.adapter(first), driver.adapter(second)) == ("of the driver", "of the try")
     assert driver.record(first) == before
     assert second.state is RunState.COMPLETE
+    assert "checksum" in json.loads(driver.record(second))
     assert (third.state, third.reason) == (RunState.PRUNED, "weaker")
     assert not (driver.run / "candidates" / third.id).exists()
 

@@ -228,7 +228,7 @@ class Taking:
                 before = self.archive.findings.records.get(record.id)
                 if before is not None and outcome.job.kind != "train":
                     record = replace(record, files={**before.files, **record.files})
-                self.archive.folder.write_json(place, to_json(record))
+                self.archive.folder.write_json(place, to_json(record), checksum=True)
 
     def _trained(self, candidate: Candidate, record: CandidateRecord) -> None:
         candidate.state, candidate.reason = record.state, record.reason
