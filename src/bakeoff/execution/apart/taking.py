@@ -28,7 +28,7 @@ from bakeoff.search.method_search import record_of
 from bakeoff.types import RunState
 
 _log = logging.getLogger(__name__)
-Files = dict[str, FileRecord]
+_Files = dict[str, FileRecord]
 
 
 @dataclass
@@ -62,7 +62,7 @@ class Taking:
         by_id = {candidate.id: candidate for candidate in findings.candidates}
         present = [by_id[name] for name in job.candidates if name in by_id]
         seats = tuple(seat for seat in job.seats if seat.id in by_id)
-        files: Files = {}
+        files: _Files = {}
         records = []
         for candidate in present:
             if job.kind != "train":
@@ -82,13 +82,13 @@ class Taking:
             shortens=self.stop.shortens,
         )
 
-    def _to_test(self, candidate: Candidate) -> tuple[CandidateRecord, Files]:
+    def _to_test(self, candidate: Candidate) -> tuple[CandidateRecord, _Files]:
         """A candidate with its adapter."""
         record = self.archive.findings.records.get(candidate.id, record_of(candidate))
         files = {f"candidates/{candidate.id}/{k}": v for k, v in _adapter_of(record).items()}
         return replace(record, validation=dict(candidate.validation)), files
 
-    def _to_train(self, candidate: Candidate) -> tuple[CandidateRecord, Files]:
+    def _to_train(self, candidate: Candidate) -> tuple[CandidateRecord, _Files]:
         """A candidate with the file that it goes on from; one whose file is lost starts again."""
         files = self._paused(candidate)
         if candidate.epochs and not files:
@@ -101,7 +101,7 @@ class Taking:
             self.view.on_note(note)
         return record_of(candidate), files
 
-    def _as_it_is(self, candidate: Candidate) -> tuple[CandidateRecord, Files]:
+    def _as_it_is(self, candidate: Candidate) -> tuple[CandidateRecord, _Files]:
         """A candidate with all that training has left of it.
 
         The job that runs again trains others of its pass, but what comes of it is of all of them.
@@ -114,7 +114,7 @@ class Taking:
             record = replace(record, made_with=known.made_with, files=_adapter_of(known))
         return record, file_records(self.run, trained_files(candidate.id))
 
-    def _paused(self, candidate: Candidate) -> Files:
+    def _paused(self, candidate: Candidate) -> _Files:
         """The file that a candidate goes on from, where there is one that is whole."""
         name = f"{candidate.id}-{len(candidate.epochs)}-"
         for file in sorted((self.run / COHORTS).glob(f"*/{PAUSED}/{name}*{SUFFIX}")):
@@ -286,5 +286,5 @@ def _is_due(candidate: Candidate, job: CohortJob) -> bool:
     return any(seat.id == candidate.id and reached < seat.stop for seat in job.seats)
 
 
-def _adapter_of(record: CandidateRecord) -> Files:
+def _adapter_of(record: CandidateRecord) -> _Files:
     return {name: file for name, file in record.files.items() if name.startswith("adapter/")}
