@@ -89,9 +89,11 @@ class Driver:
         self.run, self.notes = path, findings.notes
         self.taking = Taking(recall, EventLog(path), view, stop)
 
-    def job(self, name: str = "train-base-0", kind: JobKind = "train") -> CohortJob:
+    def job(
+        self, name: str = "train-base-0", kind: JobKind = "train", split: str = "test"
+    ) -> CohortJob:
         seats = tuple(Seat(spec=spec_of(record_of(c)), stop=EPOCHS) for c in self.candidates)
-        return replace(job_named(name, kind), seats=seats)
+        return replace(job_named(name, kind), seats=seats, split=split)
 
     def ended(self, candidate: Candidate) -> None:
         """The candidate was trained to its end by an earlier call, and tested."""
@@ -175,3 +177,26 @@ def test_of_a_job_that_is_given_up_those_that_it_has_not_to_train_stay(driver: D
     driver.taking.give_up(driver.job(), "lost", "Traceback")
     states = [candidate.state for candidate in (first, second, third)]
     assert states == [RunState.COMPLETE, RunState.PAUSED, RunState.FAILED]
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_test_that_is_given_up_leaves_what_was_trained(driver: Driver, split: str) -> None:
+    first, second, third = driver.candidates
+    for candidate in (first, second):
+        driver.ended(candidate)
+    third.state = RunState.DIVERGED
+    second.validation["accuracy"] = 0.5
+    driver.archive.findings.test_scores.pop(first.id)
+    selection = SimpleNamespace(selection=SimpleNamespace(metric="accuracy"))
+    driver.schedule.methods["lora"].space = selection  # type: ignore[assignment]
+    before = driver.record(first)
+    driver.taking.give_up(driver.job("test-0", "test", split=split), "lost", "Traceback")
+    is_test = split == "test"
+    assert first.state is (RunState.FAILED if is_test else RunState.COMPLETE)
+    assert first.validation == ({} if is_test else {"accuracy": None})
+    assert driver.record(first) == before
+    error = driver.run / "candidates" / first.id / "error.txt"
+    assert error.read_text(encoding="utf-8") == "Traceback\n"
+    # What another call has kept, or what has no adapter, was not asked.
+    assert (second.state, second.validation) == (RunState.COMPLETE, {"accuracy": 0.5})
+    assert third.state is RunState.DIVERGED

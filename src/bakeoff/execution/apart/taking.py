@@ -97,8 +97,7 @@ class Taking:
                 "torn; it is trained from the start"
             )
             candidate.start_again()
-            self.archive.keep_note(note)
-            self.view.on_note(note)
+            self._note(note)
         return record_of(candidate), files
 
     def _as_it_is(self, candidate: Candidate) -> tuple[CandidateRecord, _Files]:
@@ -169,8 +168,7 @@ class Taking:
         ):
             self.events.add(outcome.narrowed)
         for note in outcome.notes:
-            self.archive.keep_note(note)
-            self.view.on_note(note)
+            self._note(note)
         self.archive.findings.failed_baselines |= set(outcome.failed)
         by_id = {candidate.id: candidate for candidate in self.archive.findings.candidates}
         present = [(by_id[one.id], one) for one in outcome.records if one.id in by_id]
@@ -252,27 +250,52 @@ class Taking:
         self.recall.taken(candidate)
 
     def give_up(self, job: CohortJob, why: str, traceback: str) -> None:
-        """Marks those of a job that have not ended as failed; the study goes on without them."""
-        names = set(job.candidates)
-        for candidate in self.archive.findings.candidates:
-            if candidate.id not in names:
-                continue
+        """Marks what a job had still to do as failed; the study goes on without it."""
+        findings, names = self.archive.findings, set(job.candidates)
+        for candidate in [one for one in findings.candidates if one.id in names]:
             if job.kind == "train":
-                if not _is_due(candidate, job):
-                    continue
-                candidate.cohort = job.cohort
-            candidate.state, candidate.reason = RunState.FAILED, why
-            candidate.snapshot = candidate.tensors = None
-            self.archive.keep_failure(candidate, RuntimeError(why))
-            self.archive.keep_error(candidate, traceback)
-            self.view.on_end(candidate)
-            for follower in self.followers:
-                follower.end(candidate)
+                if _is_due(candidate, job):
+                    self._give_up_training(candidate, job.cohort, why, traceback)
+            elif not candidate.state.is_eligible:
+                continue
+            elif job.split == "validation":
+                self._give_up_choice(candidate, why, traceback)
+            elif candidate.id not in findings.test_scores:
+                # What it was trained to stays on the disk: the next call only tests it.
+                candidate.state, candidate.reason = RunState.FAILED, why
+                self.archive.keep_error(candidate, traceback)
+                self.view.on_end(candidate)
         for name in job.baselines:
-            self.archive.findings.failed_baselines.add(name)
+            findings.failed_baselines.add(name)
             self.archive.keep_baseline_error(name, traceback)
-            self.archive.keep_note(f"the baseline {name} failed: {why}")
-            self.view.on_note(f"the baseline {name} failed: {why}")
+            self._note(f"the baseline {name} failed: {why}")
+
+    def _give_up_training(
+        self, candidate: Candidate, cohort: str, why: str, traceback: str
+    ) -> None:
+        candidate.state, candidate.reason = RunState.FAILED, why
+        candidate.cohort = cohort
+        candidate.snapshot = candidate.tensors = None
+        self.archive.keep_failure(candidate, RuntimeError(why))
+        self.archive.keep_error(candidate, traceback)
+        self.view.on_end(candidate)
+        for follower in self.followers:
+            follower.end(candidate)
+
+    def _give_up_choice(self, candidate: Candidate, why: str, traceback: str) -> None:
+        """The candidate takes no part in the choice of a setting."""
+        space = self.archive.findings.schedule.methods[candidate.method_name].space
+        if space is None or space.selection is None:
+            return
+        metric = space.selection.metric
+        if metric not in candidate.validation:
+            candidate.validation[metric] = None
+            self.archive.keep_error(candidate, traceback)
+            self._note(f"{candidate.id} takes no part in the choice of a setting: {why}")
+
+    def _note(self, note: str) -> None:
+        self.archive.keep_note(note)
+        self.view.on_note(note)
 
 
 def _is_due(candidate: Candidate, job: CohortJob) -> bool:
