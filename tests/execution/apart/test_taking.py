@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,8 @@ import pytest
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.apart.exchange import Outcome
-from bakeoff.execution.apart.places import JobFolder, new_attempt
+from bakeoff.execution.apart.found import outcome_of, settle_outcome, write_outcome
+from bakeoff.execution.apart.places import JobFolder, linked, new_attempt
 from bakeoff.execution.apart.schedule import JobSchedule
 from bakeoff.execution.apart.taking import Taking
 from bakeoff.execution.archive import Archive
@@ -200,3 +203,37 @@ def test_a_test_that_is_given_up_leaves_what_was_trained(driver: Driver, split: 
     # What another call has kept, or what has no adapter, was not asked.
     assert (second.state, second.validation) == (RunState.COMPLETE, {"accuracy": 0.5})
     assert third.state is RunState.DIVERGED
+
+
+def test_an_outcome_is_there_until_it_is_settled(driver: Driver) -> None:
+    """A driver that dies in between loses nothing, whoever takes it the second time."""
+    outcome, place = driver.outcome()
+    write_outcome(place, outcome)
+    driver.taking.take(outcome, place)
+    for candidate in driver.candidates:
+        candidate.start_again()
+    found = outcome_of(driver.run, driver.job())
+    assert found == (outcome, place)
+    driver.taking.take(*found)
+    settle_outcome(driver.run, outcome)
+    assert outcome_of(driver.run, driver.job()) == (outcome, driver.run)
+    assert [*map(driver.adapter, driver.candidates)] == ["of the try"] * 3
+    assert not [*driver.run.rglob(".*")]
+
+
+def test_where_there_are_no_links_files_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise OSError(errno.EPERM, "no links here")
+
+    source, target = tmp_path / "source", tmp_path / "below/target"
+    source.write_text("content", encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "link", refused)
+        linked(source, target)
+    assert target.read_text(encoding="utf-8") == "content" and not target.samefile(source)
+    linked(source, target)
+    linked(source, target)
+    assert target.samefile(source)
+    assert sorted(file.name for file in tmp_path.rglob("*")) == ["below", "source", "target"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Final
 
 from bakeoff.execution.archive import ERROR_FILE, NOTES_FILE
 from bakeoff.execution.states import COHORTS, PAUSED, SUFFIX, read_state
-from bakeoff.files import PART, write_bytes
+from bakeoff.files import PART, new_file, write_bytes
 from bakeoff.runs.events import EVENTS_FILE
 from bakeoff.runs.folder import RunFolder
 
@@ -109,6 +110,18 @@ def _has_state(place: Path) -> bool:
 def copied(source: Path, target: Path) -> None:
     """Copies a file, whole or not at all."""
     write_bytes(target, source.read_bytes())
+
+
+def linked(source: Path, target: Path) -> None:
+    """Gives a file another name besides, at once; a copy where the system has no links."""
+    if target.exists() and target.samefile(source):
+        return  # to rename one onto the other would leave both
+    try:
+        with new_file(target) as beside:
+            beside.unlink()
+            os.link(source, beside)
+    except OSError:
+        copied(source, target)
 
 
 def _number(place: Path) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.apart.exchange import Outcome, Request, check_files, check_inside
 from bakeoff.execution.apart.news import News
-from bakeoff.execution.apart.places import copied, trained_files
+from bakeoff.execution.apart.places import copied, linked, trained_files
 from bakeoff.execution.archive import RECORD_FILE, Archive
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
@@ -151,7 +150,7 @@ class Taking:
 
         Args:
             outcome: of a job of this run. root: the folder that its files are below.
-            keep: leaves these where they are.
+            keep: copies them, since they stay where they are; those of a try are linked.
 
         Raises:
             CheckpointError: the files are not whole, or not below ``root``; nothing is taken.
@@ -202,22 +201,16 @@ class Taking:
         )
 
     def _bring(self, outcome: Outcome, root: Path, *, keep: bool) -> None:
-        """Moves or copies the files; then the records, which say that the rest is whole."""
+        """Links or copies the files; then the records, which say that the rest is whole."""
         folders = {f"candidates/{one.id}/adapter" for one in outcome.records}
         is_there = root.resolve() == self.run.resolve()  # a driver that died had brought them
         for folder in folders if outcome.job.kind == "train" and not is_there else ():
             if any(name.startswith(f"{folder}/") for name in outcome.files):
                 shutil.rmtree(self.run / folder, ignore_errors=True)
+        # A try keeps its files until its outcome is settled: a driver may die before.
+        bring = copied if keep else linked
         for name in outcome.files if not is_there else ():
-            target = self.run / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if keep:
-                copied(root / name, target)
-                continue
-            try:
-                os.replace(root / name, target)
-            except OSError:  # another file system
-                copied(root / name, target)
+            bring(root / name, self.run / name)
         for record in outcome.records:
             # One whose test failed stays on the disk as what it was trained to.
             is_kept = outcome.job.kind == "train" or record.state is not RunState.FAILED
