@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -78,19 +79,26 @@ def _carry_over(before: list[Path], place: Path) -> None:
         return
     source = whole[-1]
     files = [file for file in source.rglob("*") if _is_carried(file.relative_to(source))]
-    # The newest checkpoint first: it is the one that all else belongs to.
     states = sorted(filter(_is_checkpoint, files), key=lambda one: one.name, reverse=True)
-    newest = states[:1]
-    for file in (*newest, *sorted(one for one in files if one not in newest)):
-        target = place / file.relative_to(source)
-        if not file.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                shutil.copyfile(file, target)
-            except FileNotFoundError:
-                target.unlink(missing_ok=True)
-                if file not in states[1:]:  # an older one is not needed
-                    raise
+    others = sorted(file for file in files if file not in states and not file.is_dir())
+    # The newest checkpoint is copied first, as all else belongs to it, and appears last: a try that
+    # ends before has none, and is passed over by the next.
+    with new_file(place / states[0].relative_to(source)) as newest:
+        shutil.copyfile(states[0], newest)
+        for file in others:
+            _copy(file, place / file.relative_to(source))
+        for file in states[1:]:
+            with suppress(FileNotFoundError):  # an older one is not needed
+                _copy(file, place / file.relative_to(source))
+
+
+def _copy(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(file, target)
+    except FileNotFoundError:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _is_carried(inside: Path) -> bool:
