@@ -86,6 +86,7 @@ class Workshop:
         findings = Findings(schedule=schedule)
         findings.records.update(records)
         archive = Archive(folder, self.bench, findings, self.made_with)
+        archive.recall_notes()  # of earlier tries
         with threads(request.job.threads):
             if request.job.kind == "train":
                 files, narrowed = self._train(request, archive, view, tell, stop)
@@ -115,6 +116,8 @@ class Workshop:
             events.add(request.narrowed)
         observer = RunObserver(archive, view, schedule, checkpoints)
         start = checkpoints.load(schedule)
+        for note in checkpoints.notes:
+            observer.on_note(note)
         self._take_up(archive)
         worker = TrainingWorker(
             self.bench,
