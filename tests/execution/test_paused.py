@@ -153,7 +153,7 @@ def test_one_whose_pass_fails_before_its_first_checkpoint_keeps_the_epochs_of_it
         file.write_bytes(b"torn")
     places.set_back([one, lost])
     assert (one.state, len(one.epochs)) == (RunState.WAITING, 1)
-    assert one.snapshot is None and one.tensors is None
+    assert (one.snapshot, one.tensors) == (None, None)
     places.fetch(one)
     assert one.snapshot is not None and torch.equal(one.snapshot["values/a"], torch.full((3,), 0.1))
     assert (lost.state, lost.epochs) == (RunState.WAITING, [])
