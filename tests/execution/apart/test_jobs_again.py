@@ -17,6 +17,7 @@ Cli = Callable[..., Outcome]
 pytestmark = pytest.mark.usefixtures("quick")
 
 
+@pytest.mark.soak
 def test_a_job_runs_again_for_the_one_whose_adapter_is_damaged(
     place: Path, cli: Cli, trained: list[str]
 ) -> None:

@@ -206,7 +206,7 @@ def test_a_test_that_is_given_up_leaves_what_was_trained(driver: Driver, split: 
 
 
 def test_an_outcome_is_there_until_it_is_settled(driver: Driver) -> None:
-    """A driver that dies in between loses nothing, whoever takes it the second time."""
+    """A driver that dies in between loses nothing: the next takes it again."""
     outcome, place = driver.outcome()
     write_outcome(place, outcome)
     driver.taking.take(outcome, place)
