@@ -14,6 +14,7 @@ import torch
 from bakeoff.base.choice import THE_BASE
 from bakeoff.engine import train
 from bakeoff.engine.candidate import Candidate
+from bakeoff.engine.schedule import Position
 from bakeoff.errors import CheckpointError
 from bakeoff.execution.checkpoints import Checkpoints, Progress
 from bakeoff.methods.contract import ExecutionPath
@@ -133,6 +134,29 @@ def test_a_new_process_forgets_no_paused_state_that_an_older_checkpoint_needs(
     after.load(recalled := schedule_of(1.0))
     assert recalled.candidates[0].state is RunState.PAUSED
     after.fetch(recalled.candidates[0])
+
+
+def test_one_whose_pass_fails_before_its_first_checkpoint_keeps_the_epochs_of_its_rung(
+    tmp_path: Path,
+) -> None:
+    places, schedule = Checkpoints(tmp_path), schedule_of(1.0, 2.0)
+    one, lost = schedule.candidates
+    # The newest checkpoint between two epochs is of the pass before the rung.
+    start: Any = {"step": 0, "train_nll": [], "train_tokens": [], "seconds": 0.0}
+    seated = Position(seated=[one], snapshots=[{}], micro_batch_size=4, **start)
+    places.save(schedule, Progress(position=seated))
+    for candidate in (one, lost):
+        pause(places, candidate, 0.1)
+        candidate.state = RunState.RUNNING
+        places.fetch(candidate)
+    for file in places.path.glob(f"paused/{lost.id}-*"):
+        file.write_bytes(b"torn")
+    places.set_back([one, lost])
+    assert (one.state, len(one.epochs)) == (RunState.WAITING, 1)
+    assert (one.snapshot, one.tensors) == (None, None)
+    places.fetch(one)
+    assert one.snapshot is not None and torch.equal(one.snapshot["values/a"], torch.full((3,), 0.1))
+    assert (lost.state, lost.epochs) == (RunState.WAITING, [])
 
 
 @contextmanager

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bakeoff.engine import train
+from bakeoff.engine.candidate import Candidate
 from bakeoff.execution import training_worker
-from bakeoff.search.schedule import StudySchedule
+from bakeoff.execution.training import TrainingStage
+from bakeoff.search.schedule import Settled, StudySchedule
 from bakeoff.types import RunState
 
 Run = Callable[..., Any]
@@ -75,3 +78,28 @@ def test_nothing_is_decided_before_the_round_is_over(
     assert run_small(methods=methods, slots=2, **SEARCHED).code == 0
     assert under_way[1] == 6  # named, and none has trained
     assert set(under_way[2:]) == {0}
+
+
+def test_a_choice_whose_scores_others_make_is_waited_for_and_not_asked_again() -> None:
+    """A shard leaves the validation of its candidates to another one."""
+    mine, other = (_candidate(name) for name in ("mine", "other"))
+    decisions = [
+        [Settled(text="a round is over"), Settled(text="", unscored=(mine, other))],
+        [Settled(text="", unscored=(other,))],
+    ]
+    asked: list[list[Candidate]] = []
+    settle = iter([*decisions, *decisions[1:] * 3])
+    stage: Any = SimpleNamespace(
+        schedule=SimpleNamespace(methods={}, settle=lambda _: next(settle)),
+        events=None,
+        score=lambda candidates: asked.append(candidates),
+    )
+    observer: Any = SimpleNamespace(on_settled=lambda *_: None)
+    assert TrainingStage._settle(stage, (), observer)  # a round was over besides
+    assert not TrainingStage._settle(stage, (), observer)
+    assert asked == [[mine, other], [other], [other]]
+
+
+def _candidate(id: str) -> Candidate:
+    nothing: Any = None
+    return Candidate(id=id, method_name="m", method=nothing, learning_rate=1.0, seed=0)

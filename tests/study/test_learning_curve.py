@@ -12,10 +12,12 @@ import pytest
 
 import bakeoff
 from bakeoff.config import dump_yaml
+from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.train import Trainer
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.curve import CurveWorker
+from bakeoff.execution.testing import TestingWorker
 from tests.studies import small_study, without_times
 
 Run = Callable[..., Any]
@@ -348,3 +350,31 @@ def test_seeds_that_come_later_get_points_too(
     assert run_small(protocol={**SEEDS, "seeds": [0, 1]}, learning_curve=[8]).code == 0
     assert trained == ["lora-lr0.01-s1", "lora-lr0.01-s1-n8"]
     assert results()["learning_curve"]["lora"][0]["seeds"] == [0, 1]
+
+
+@pytest.mark.soak
+def test_one_whose_test_failed_is_only_tested_by_the_next_call(
+    run_small: Run, results: Results, trained: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The curve's training saves it as failed; its adapter is whole."""
+    study: dict[str, Any] = {
+        "protocol": {"epochs": 1, "seeds": [0, 1]},
+        "methods": {"head": METHODS["head"]},
+        "learning_curve": [4],
+    }
+    keep = TestingWorker.keep
+
+    def failing(self: TestingWorker, candidate: Candidate, outcome: Any) -> None:
+        if candidate.seed == 0:
+            raise ValueError("a metric that fails")
+        keep(self, candidate, outcome)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TestingWorker, "keep", failing)
+        run_small(**study)
+    assert results()["candidates"]["head-lr0.001-s0"]["state"] == "FAILED"
+    assert "head-lr0.001-s1-n4" in trained
+    trained.clear()
+    assert run_small(**study).code == 0
+    assert results()["status"] == "complete"
+    assert trained == ["head-lr0.001-s0-n4"]

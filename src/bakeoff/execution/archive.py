@@ -419,6 +419,15 @@ class Archive:
             self.findings.notes.append(note)
             self.folder.write_json(NOTES_FILE, self.findings.notes)
 
+    def recall_notes(self) -> bool:
+        """Takes up what earlier calls noted; returns whether a whole file of it is there."""
+        found = self.folder.read_json(NOTES_FILE)
+        if not isinstance(found, list):
+            return False
+        notes = self.findings.notes
+        notes += [note for note in map(str, found) if note not in notes]
+        return True
+
     def place_of(self, candidate: Candidate) -> Path:
         """The candidate's folder."""
         return self.folder.path / "candidates" / candidate.id

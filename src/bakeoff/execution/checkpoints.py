@@ -17,7 +17,7 @@ import torch
 from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.schedule import Position
 from bakeoff.errors import CheckpointError
-from bakeoff.execution.states import PAUSED, StateFiles, read_state, write_state
+from bakeoff.execution.states import PAUSED, StateFiles, is_whole, read_state, write_state
 from bakeoff.methods.contract import Tensors
 from bakeoff.runs.records import CandidateRecord, CandidateSpec, EpochRecord
 from bakeoff.search.schedule import StudySchedule
@@ -184,11 +184,17 @@ class Checkpoints:
         """Sets candidates back to the end of their last saved epoch, or to their start.
 
         Their snapshot and their best tensors are those of the newest checkpoint between two
-        epochs; what was trained after it is lost.
+        epochs; what was trained after it is lost. One whose pass had not come to any, as after a
+        rung, goes on from what was kept when it paused.
         """
         saved = self._newest_between_epochs()
         for candidate in candidates:
             found = saved.get(candidate.id)
+            known = len(found[0]["epochs"]) if found is not None else 0
+            if known < len(candidate.epochs) and self._is_paused_whole(candidate):
+                candidate.state, candidate.reason = RunState.WAITING, None
+                candidate.snapshot = candidate.tensors = None
+                continue
             if found is None:
                 candidate.start_again()
                 continue
@@ -201,6 +207,10 @@ class Checkpoints:
                 candidate.snapshot = now
                 # To the disk: the next checkpoint may be of another candidate's pass.
                 self.pause(candidate)
+
+    def _is_paused_whole(self, candidate: Candidate) -> bool:
+        """Whether the state of a candidate after its last epoch is on the disk."""
+        return any(map(is_whole, self._files.paused(_paused_prefix(candidate))))
 
     def _newest_boundary(self) -> Path | None:
         """The newest checkpoint between two epochs."""

@@ -247,10 +247,7 @@ class Recall:
     def _recall_notes(self) -> None:
         """First of all: the next note is written together with those of earlier calls."""
         place = self.folder.path / NOTES_FILE
-        notes = self.folder.read_json(NOTES_FILE)
-        if isinstance(notes, list):
-            self.findings.notes += [str(note) for note in notes if note not in self.findings.notes]
-        elif place.exists():
+        if not self.archive.recall_notes() and place.exists():
             self._keep_fault(f"{place}: is torn; what earlier calls noted is lost")
 
     def _keep_fault(self, note: str) -> None:

@@ -153,23 +153,27 @@ class TrainingStage:
         self.save(Progress())
 
     def _settle(self, region: Collection[ExecutionPath], observer: RunObserver) -> bool:
-        """Decides on a region's methods; returns whether anything followed."""
+        """Decides on a region's methods; returns whether anything followed.
+
+        Where others score the candidates that a choice waits for, nothing follows here.
+        """
         names = [
             method.name
             for method in self.schedule.methods.values()
             if {variant.execution_path for variant in method.variants.values()} <= set(region)
         ]
-        followed = False
+        followed, before = False, list[Candidate]()
         while True:
             unscored: list[Candidate] = []
             for settled in self.schedule.settle(names):
-                followed = True
+                followed |= not settled.unscored
                 observer.on_settled(settled, self.events)
                 unscored += settled.unscored
-            if not unscored:
+            if not unscored or unscored == before:
                 return followed
             assert self.score is not None, "a search with a selection needs scores"
             self.score(unscored)
+            before = unscored
 
     def _next_group(self, before: PassGroup | None, observer: RunObserver) -> PassGroup | None:
         """Who trains next; once an execution path's round is over, decisions come first."""

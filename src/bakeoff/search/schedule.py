@@ -253,7 +253,7 @@ class StudySchedule:
             options=method.settings.get(spec.variant, {}),
             rows=spec.rows,
         )
-        _take_up(found, self.known.get(found.id))
+        as_recorded(found, self.known.get(found.id))
         return found
 
     def has_place_for(self, spec: CandidateSpec) -> bool:
@@ -350,7 +350,7 @@ class StudySchedule:
                 if self.has_place_for(spec_of(record)):
                     method.searched.append(self.candidate_of(spec_of(record)))
         for candidate in self.candidates:
-            _take_up(candidate, records.get(candidate.id))
+            as_recorded(candidate, records.get(candidate.id))
         settled = self.settle()
         self._take_up_further(records)
         return settled
@@ -368,7 +368,7 @@ class StudySchedule:
                 if replace(spec_of(record), seed=setting.seed) == setting:
                     candidate = self.candidate_of(spec_of(record))
                     if not self._is_of_search(candidate):
-                        _take_up(candidate, record)
+                        as_recorded(candidate, record)
                         method.finals.append(candidate)
 
     def _is_of_search(self, candidate: Candidate) -> bool:
@@ -383,7 +383,8 @@ def rungs_of(search: SearchOptions | None, epochs: int) -> tuple[int, ...]:
     return PRUNERS[search.pruner].rungs(epochs, search.reduction_factor)
 
 
-def _take_up(candidate: Candidate, record: CandidateRecord | None) -> None:
+def as_recorded(candidate: Candidate, record: CandidateRecord | None) -> None:
+    """Takes a candidate for what its record says of it, where there is one."""
     if record is not None:
         candidate.state, candidate.reason = record.state, record.reason
         candidate.cohort = record.cohort

@@ -20,6 +20,7 @@ from rich.console import Console
 
 from bakeoff.base.meta_model import model_bytes
 from bakeoff.base.on_rows import check_base
+from bakeoff.engine.candidate import Candidate
 from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import StoreError
 from bakeoff.execution.archive import Archive
@@ -45,7 +46,7 @@ from bakeoff.runs.reading import RESULTS_FILE, read_results
 from bakeoff.runs.records import Results
 from bakeoff.runs.reserve import Reserve
 from bakeoff.runs.workers import workers_in_words, workers_of
-from bakeoff.search.schedule import StudySchedule
+from bakeoff.search.schedule import StudySchedule, as_recorded
 from bakeoff.study.continuing import go_on
 from bakeoff.study.environment import now, provenance_of, versions
 from bakeoff.study.introducing import introduce, print_note, warn_of_budget
@@ -353,11 +354,15 @@ class Runner:
             for settled in schedule.take_up(recall.ended_candidates()):
                 if settled.text:
                     view.on_search(settled.text)
-        for candidate in schedule.candidates:
-            method = schedule.methods[candidate.method_name]
-            tried_again = (*(method.finals or method.searched), *method.curve)
-            if candidate.state is RunState.FAILED and candidate in tried_again:
-                candidate.start_again()
+        failed = [
+            candidate for candidate in schedule.candidates if _is_tried_again(candidate, schedule)
+        ]
+        known = recall.ended_candidates([candidate.id for candidate in failed]) if failed else {}
+        for candidate in failed:
+            candidate.start_again()
+            record = known.get(candidate.id)
+            if record is not None and record.state.is_eligible:  # what failed of it was the test
+                as_recorded(candidate, record)
 
     def _write(
         self,
@@ -378,3 +383,10 @@ class Runner:
         if before is None and self.folder.has_begun:
             return False
         return self.others_processes if before is None and is_narrow(bench.base) else before
+
+
+def _is_tried_again(candidate: Candidate, schedule: StudySchedule) -> bool:
+    """Whether a candidate has failed whose result the study still needs."""
+    method = schedule.methods[candidate.method_name]
+    needed = (*(method.finals or method.searched), *method.curve)
+    return candidate.state is RunState.FAILED and candidate in needed

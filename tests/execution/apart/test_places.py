@@ -56,3 +56,28 @@ def test_an_older_checkpoint_that_goes_meanwhile_is_not_missed(
     monkeypatch.setattr("bakeoff.execution.apart.places.shutil.copyfile", removing)
     carry_over([first], second)
     assert states_in(second) == ["000001"] and len(copied) == 2
+
+
+def test_a_try_that_ends_while_it_takes_over_is_passed_over_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = (new_attempt(tmp_path, "train-base-0") for _ in range(3))
+    for number in range(2):
+        write_state(first / COHORTS / "train-base-0", f"{number:06d}-", {}, {})
+    adapter = first / "candidates/lora-lr0.1-s0/adapter/weights"
+    adapter.parent.mkdir(parents=True)
+    adapter.write_text("trained", encoding="utf-8")
+    copy = shutil.copyfile
+
+    def killed(source: Path, target: Path) -> None:
+        if source == adapter:
+            raise KeyboardInterrupt
+        copy(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("bakeoff.execution.apart.places.shutil.copyfile", killed)
+        with pytest.raises(KeyboardInterrupt):
+            carry_over([first], second)
+    carry_over([first, second], third)
+    assert states_in(third) == ["000000", "000001"]
+    assert (third / adapter.relative_to(first)).read_text(encoding="utf-8") == "trained"

@@ -11,14 +11,21 @@ from typing import Any
 
 import pytest
 
+from bakeoff.base.choice import THE_BASE
 from bakeoff.config import dump_yaml
 from bakeoff.errors import ConfigError
-from bakeoff.execution.apart.parts import Share
+from bakeoff.execution.apart.parts import PartExecutor, Share
+from bakeoff.execution.findings import Findings
 from bakeoff.execution.stopping import PartDone
+from bakeoff.methods.contract import ExecutionPath
 from bakeoff.runs.checksums import with_checksum
 from bakeoff.runs.events import CohortJob, EventLog, Packed, Seat
 from bakeoff.runs.records import CandidateSpec
+from bakeoff.search.groups import group_of
+from bakeoff.search.method_search import MethodSearch, record_of, spec_of
+from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.sharding import OneShard, _jobs_of, share_from
+from bakeoff.types import RunState
 from tests.studies import Outcome, small_study, without_times
 
 Cli = Callable[..., Outcome]
@@ -233,3 +240,49 @@ def test_each_job_falls_to_one_share_whatever_it_is_called() -> None:
         assert shares[mine].holds(job(seed, "train-base-7", 2))
         taken[mine] += 1
     assert min(taken) > 10
+
+
+def test_a_shard_tests_what_an_earlier_call_had_trained_and_not_tested(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method: Any = SimpleNamespace(
+        execution_path=ExecutionPath.HIDDEN_STATES, base=SimpleNamespace(choice=THE_BASE)
+    )
+    search = MethodSearch(name="head", variants={"": method}, rates=(0.1,))
+    schedule = StudySchedule([search], range(8), 1, None)
+    events, candidates = EventLog(tmp_path), schedule.finals
+    for number, candidate in enumerate(candidates):
+        candidate.state, candidate.cohort = RunState.COMPLETE, f"train-{number % 4}"
+    group = group_of(candidates[0]).key
+    jobs = [
+        CohortJob(
+            cohort=f"train-{number}",
+            kind="train",
+            group=group,
+            # The last of them is of a study that has grown: one of its candidates went on.
+            seats=tuple(
+                Seat(spec=spec_of(record_of(c)), stop=1) for c in candidates[number % 4 :: 4]
+            ),
+            width=2,
+            micro_batch_size=4,
+            threads=1,
+        )
+        for number in range(5)
+    ]
+    candidates[4].cohort = "train-4"
+    events.add(*(Packed(job=job) for job in jobs))
+    scores: Any = None
+    findings = Findings(schedule=schedule, test_scores={c.id: scores for c in candidates[1::4]})
+    taking: Any = SimpleNamespace(events=events, archive=SimpleNamespace(findings=findings))
+    ran: list[CohortJob] = []
+    monkeypatch.setattr(PartExecutor, "_run", lambda self, job: ran.append(job))
+    nothing: Any = None
+    for number in (1, 2):
+        PartExecutor(taking, nothing, Share(number=number, count=2)).test_own()
+    tested = {job.cohort: job.candidates for job in ran}
+    assert tested == {
+        "test-of-train-0": (candidates[0].id,),
+        "test-of-train-2": (candidates[2].id, candidates[6].id),
+        "test-of-train-3": (candidates[3].id, candidates[7].id),
+        "test-of-train-4": (candidates[4].id,),
+    }

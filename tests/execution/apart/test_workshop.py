@@ -1,9 +1,12 @@
-"""Jobs of one study in one process, one after the other, over what is loaded once."""
+"""Jobs of one study in one process, over what is loaded once; a try reports those before it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,16 +16,20 @@ from bakeoff.engine import batch_source
 from bakeoff.engine.workbench import Workbench
 from bakeoff.execution import training_worker
 from bakeoff.execution.apart.exchange import Request
+from bakeoff.execution.apart.places import new_attempt
 from bakeoff.execution.apart.workshop import Workshop
 from bakeoff.execution.packing import pack_training
+from bakeoff.execution.states import COHORTS, write_state
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.runs.events import CohortJob, EventLog
 from bakeoff.runs.records import Provenance
 from bakeoff.search.groups import group_of
+from bakeoff.search.method_search import MethodSearch, record_of
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench, schedule_of
 from bakeoff.types import RunState
+from tests.execution.ray.fakes import job_named
 
 SEARCH = {"learning_rates": 2, "space": {"max_grad_norm": [0.5]}}
 MADE_WITH = Provenance(bakeoff="")
@@ -70,3 +77,25 @@ def test_jobs_of_one_group_share_the_hidden_states_that_the_first_computed(
         assert record.state is not RunState.FAILED, record.reason
         assert len(record.epochs) == 1
     assert kept == [16, 4]
+
+
+def test_notes_of_earlier_tries_and_of_their_checkpoints_come_with_the_outcome(
+    tmp_path: Path,
+) -> None:
+    method: Any = SimpleNamespace(base=None)
+    search = MethodSearch(name="lora", variants={"": method}, rates=(0.1,))
+    schedule = StudySchedule([search], (0,), 2, None)
+    bench: Any = SimpleNamespace(base=None, protocol=None)
+    job = job_named("train-base-0")
+    before, place = (new_attempt(tmp_path, job.cohort) for _ in range(2))
+    write_state(before / COHORTS / job.cohort, "000000-", {}, {})  # of another version
+    (before / "notes.json").write_text(json.dumps(["halved to 2 rows"]), encoding="utf-8")
+    ended = replace(record_of(schedule.finals[0]), state=RunState.DIVERGED)
+    shop = Workshop(bench, schedule, Provenance(bakeoff="0"), lambda *_: {})
+    outcome = shop.run(
+        Request(job=job, records=(ended,)),
+        *(place, tmp_path, [before], lambda _: None, StopSignals()),
+    )
+    assert outcome.records == (ended,)
+    halved, torn = outcome.notes
+    assert halved == "halved to 2 rows" and "is torn or of another version" in torn

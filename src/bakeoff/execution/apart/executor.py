@@ -359,7 +359,8 @@ class ActorExecutor:
         if not self.losses.add(job, counts=counts):
             self._enqueue(job)
             return
-        reason = f"training failed: its job was lost {MOST_LOSSES} times; at last, {why}"
+        what = "training" if job.kind == "train" else "testing"
+        reason = f"{what} failed: its job was lost {MOST_LOSSES} times; at last, {why}"
         self.taking.give_up(job, reason, traceback)
         self._finish(job)
 

@@ -56,7 +56,6 @@ class PartExecutor:
     workshop: Workshop
     share: Share
     left: list[CohortJob] = field(default_factory=list)
-    _trained: list[CohortJob] = field(default_factory=list)
 
     def run(self, jobs: Sequence[CohortJob], then: Then = nothing_more) -> None:
         """See ``Executor``."""
@@ -67,17 +66,16 @@ class PartExecutor:
                 self.left.append(job)
                 continue
             self._run(job)
-            if job.kind == "train":
-                self._trained.append(job)
             waiting.extend(then(job))
 
     def test_own(self) -> None:
         """Tests the candidates of its own training jobs, as the whole study will if all end well.
 
+        Those of earlier calls too, which may have ended before their tests.
         Where one of another share goes wrong, cohorts of tests are others, and ``join`` tests these
         candidates itself.
         """
-        for job in self._trained:
+        for job in filter(self.share.holds, self.taking.events.jobs("train")):
             tested = self._test_of(job)
             if tested is not None:
                 self._run(tested)
@@ -85,7 +83,12 @@ class PartExecutor:
     def _test_of(self, job: CohortJob) -> CohortJob | None:
         findings = self.taking.archive.findings
         finals = {c.id: c for c in findings.schedule.finals if c.state.is_eligible}
-        seats = tuple(Seat(spec=seat.spec) for seat in job.seats if seat.id in finals)
+        # Of a study that has grown a candidate may be in several jobs: it ended in the last.
+        seats = tuple(
+            Seat(spec=seat.spec)
+            for seat in job.seats
+            if seat.id in finals and finals[seat.id].cohort == job.cohort
+        )
         if all(seat.id in findings.test_scores for seat in seats):
             return None
         # Those of one group of training are tested beside others where that has more than a base.

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from bakeoff.execution.archive import NOTES_FILE
+from bakeoff.execution.archive import ERROR_FILE, NOTES_FILE
 from bakeoff.execution.states import COHORTS, PAUSED, SUFFIX, read_state
-from bakeoff.files import PART, write_bytes
+from bakeoff.files import PART, new_file, write_bytes
 from bakeoff.runs.events import EVENTS_FILE
 from bakeoff.runs.folder import RunFolder
 
 _ATTEMPT: Final = "attempt-"
 _CARRIED: Final = ("candidates", COHORTS)
+_TRAINED: Final = ("metrics.jsonl", "adapter/*", "last-*.safetensors", ERROR_FILE)
+
+
+def trained_files(candidate: str) -> list[str]:
+    """Patterns of the files that training leaves of a candidate, its record aside."""
+    return [f"candidates/{candidate}/{pattern}" for pattern in _TRAINED]
 
 
 class JobFolder(RunFolder):
@@ -71,19 +79,26 @@ def _carry_over(before: list[Path], place: Path) -> None:
         return
     source = whole[-1]
     files = [file for file in source.rglob("*") if _is_carried(file.relative_to(source))]
-    # The newest checkpoint first: it is the one that all else belongs to.
     states = sorted(filter(_is_checkpoint, files), key=lambda one: one.name, reverse=True)
-    newest = states[:1]
-    for file in (*newest, *sorted(one for one in files if one not in newest)):
-        target = place / file.relative_to(source)
-        if not file.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                shutil.copyfile(file, target)
-            except FileNotFoundError:
-                target.unlink(missing_ok=True)
-                if file not in states[1:]:  # an older one is not needed
-                    raise
+    others = sorted(file for file in files if file not in states and not file.is_dir())
+    # The newest checkpoint is copied first, as all else belongs to it, and appears last: a try that
+    # ends before has none, and is passed over by the next.
+    with new_file(place / states[0].relative_to(source)) as newest:
+        shutil.copyfile(states[0], newest)
+        for file in others:
+            _copy(file, place / file.relative_to(source))
+        for file in states[1:]:
+            with suppress(FileNotFoundError):  # an older one is not needed
+                _copy(file, place / file.relative_to(source))
+
+
+def _copy(file: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copyfile(file, target)
+    except FileNotFoundError:
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _is_carried(inside: Path) -> bool:
@@ -103,6 +118,18 @@ def _has_state(place: Path) -> bool:
 def copied(source: Path, target: Path) -> None:
     """Copies a file, whole or not at all."""
     write_bytes(target, source.read_bytes())
+
+
+def linked(source: Path, target: Path) -> None:
+    """Gives a file another name besides, at once; a copy where the system has no links."""
+    if target.exists() and target.samefile(source):
+        return  # to rename one onto the other would leave both
+    try:
+        with new_file(target) as beside:
+            beside.unlink()
+            os.link(source, beside)
+    except OSError:
+        copied(source, target)
 
 
 def _number(place: Path) -> int:

@@ -9,11 +9,12 @@ from bakeoff.runs.events import CohortJob
 from bakeoff.runs.records import CandidateRecord
 from bakeoff.search.method_search import MethodSearch
 from bakeoff.search.schedule import StudySchedule
-from bakeoff.types import RunState
 
 
 class JobSchedule(StudySchedule):
     """What ``StudySchedule`` is to a study, for the candidates of one job; it decides nothing.
+
+    Those that have ended or paused stay so: a job that runs again is for the others of its pass.
 
     Args:
         study: the study's, whose methods are taken. job: whose candidates there are.
@@ -39,8 +40,6 @@ class JobSchedule(StudySchedule):
         }
         for seat in job.seats:
             candidate = self.candidate_of(seat.spec)
-            if job.kind == "train" and candidate.state is not RunState.WAITING:
-                candidate.state, candidate.reason = RunState.WAITING, None
             method = self.methods[candidate.method_name]
             if candidate.rows is not None:
                 method.curve.append(candidate)

@@ -13,7 +13,7 @@ from bakeoff.engine.workbench import Workbench
 from bakeoff.errors import CheckpointError
 from bakeoff.execution.apart.exchange import Outcome, Request, check_files
 from bakeoff.execution.apart.news import NewsView, Tell
-from bakeoff.execution.apart.places import JobFolder, carry_over, copied
+from bakeoff.execution.apart.places import JobFolder, carry_over, copied, trained_files
 from bakeoff.execution.apart.schedule import JobSchedule
 from bakeoff.execution.archive import ERROR_FILE, PREDICTIONS_FILE, RECORD_FILE, Archive
 from bakeoff.execution.checkpoints import Checkpoints, Progress
@@ -33,7 +33,6 @@ from bakeoff.search.schedule import StudySchedule
 
 AskersOf = Callable[[Archive, ProgressView], Mapping[JobKind, Worker]]
 """Who asks held-out sets and baselines, by kind of job, given where they keep and tell."""
-_TRAINED: Final = ("metrics.jsonl", "adapter/*", "last-*.safetensors", ERROR_FILE)
 _ASKED: Final = ("scores/*.npz", PREDICTIONS_FILE, ERROR_FILE)
 
 
@@ -87,6 +86,7 @@ class Workshop:
         findings = Findings(schedule=schedule)
         findings.records.update(records)
         archive = Archive(folder, self.bench, findings, self.made_with)
+        archive.recall_notes()  # of earlier tries
         with threads(request.job.threads):
             if request.job.kind == "train":
                 files, narrowed = self._train(request, archive, view, tell, stop)
@@ -116,6 +116,8 @@ class Workshop:
             events.add(request.narrowed)
         observer = RunObserver(archive, view, schedule, checkpoints)
         start = checkpoints.load(schedule)
+        for note in checkpoints.notes:
+            observer.on_note(note)
         self._take_up(archive)
         worker = TrainingWorker(
             self.bench,
@@ -135,17 +137,19 @@ class Workshop:
         while worker.position is not None or queue.waiting():
             worker.run(job)
             checkpoints.save(schedule, Progress(group=job.group))
-        paused = "cohorts/*/paused/*"
-        files = [f"candidates/{id}/{pattern}" for id in job.candidates for pattern in _TRAINED]
-        return [*files, paused], events.narrowed(job.group)
+        files = [pattern for id in job.candidates for pattern in trained_files(id)]
+        return [*files, "cohorts/*/paused/*"], events.narrowed(job.group)
 
     def _take_up(self, archive: Archive) -> None:
         """What earlier tries kept of candidates that had ended; those that are not whole begin
         again.
+
+        Those that had ended before the job was handed out are the driver's, and stay as they are.
         """
         findings = archive.findings
+        ended = {id for id, record in findings.records.items() if record.state.is_final}
         for candidate in findings.candidates:
-            if not candidate.state.is_final:
+            if not candidate.state.is_final or candidate.id in ended:
                 continue
             name = f"candidates/{candidate.id}/{RECORD_FILE}"
             content = archive.folder.read_json(name)
