@@ -39,6 +39,7 @@ def test_every_method_has_its_lines(lines: Callable[..., Lines]) -> None:
     assert all(found.keys() == {"plain"} for found in last["ratio"].values())
 
 
+@pytest.mark.soak
 def test_low_precision_has_a_rival_in_float32(lines: Callable[..., Lines]) -> None:
     *rows, last = lines("train", *SMALL, "--precision", "bfloat16", "--slots", "1")
     assert [row["engine"] for row in rows] == ["plain", "plain float32", "bakeoff"]

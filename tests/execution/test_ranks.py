@@ -81,6 +81,7 @@ def test_two_processes_find_what_one_finds(place: Path) -> None:
     assert any("2 processes shared the base and the rows" in note for note in notes)
 
 
+@pytest.mark.soak
 def test_what_two_processes_saved_goes_on_in_one_and_back(place: Path) -> None:
     file = written(place, {"full": METHODS["full"], "lora": METHODS["lora"]})
     assert run_study(file, place / "one") == 0

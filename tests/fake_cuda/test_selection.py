@@ -12,6 +12,7 @@ from tests.fake_cuda.cases import (
     ALWAYS,
     BASES,
     DTYPES,
+    FEW_BASES,
     FULL,
     IMPOSSIBLE,
     METHODS,
@@ -57,7 +58,7 @@ def test_an_ordinary_run_has_every_method_and_all_pairs_of_the_rest(
     assert len({(case.method, case.action) for case in cases}) == len(cases)
     for axes in (("base", "dtype"), ("base", "action"), ("dtype", "action")):
         pairs = {tuple(getattr(case, axis) for axis in axes) for case in cases}
-        sizes = {"base": len(BASES), "dtype": len(DTYPES), "action": len(ACTIONS)}
+        sizes = {"base": len(FEW_BASES), "dtype": len(DTYPES), "action": len(ACTIONS)}
         assert len(pairs) == sizes[axes[0]] * sizes[axes[1]]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults.driver import cases, compiler
 
-SIZES = {"writes": 4, "damaged": 4, "kills": 1, "signals": 2, "clock": 1}
+SIZES = {"writes": 2, "damaged": 3, "kills": 1, "signals": 1, "clock": 1}
 pytestmark = [
     pytest.mark.skipif(
         sys.platform != "linux" or not hasattr(os, "fork"), reason="needs fork and Linux's limits"

@@ -36,6 +36,8 @@ def extended(bakeoff: Installed) -> Installed:
     return Installed(bakeoff.site, bakeoff.folder, {"PYTHONPATH": path})
 
 
+# `make test-extension` installs the package and runs its study with every run of the tests.
+@pytest.mark.soak
 def test_a_method_a_task_and_a_metric_of_a_package(extended: Installed) -> None:
     assert "ln_tuning" in extended("methods", "ln_tuning")
     rows = [{"wrong": f"Teh bus {n} is late.", "right": f"The bus {n} is late."} for n in range(30)]

@@ -154,7 +154,7 @@ def course(
             pytest.param(base_kind, LORA_AND_PROMPT, marks=pytest.mark.soak)
             for base_kind in ("gpt2", "gpt_neo", "llama", "opt")
         ),
-        ("gpt_neo", COMPILED),
+        pytest.param("gpt_neo", COMPILED, marks=pytest.mark.soak),
         ("llama", PROMPTS),
     ],
 )
@@ -354,7 +354,7 @@ def test_what_is_compilable_compiles_once(kit: Kit) -> None:
     "other",
     [
         pytest.param(("dora", {"rank": 2, "target_modules": ("q_proj",)}), marks=pytest.mark.soak),
-        ("prefix", {"prefix_length": 4}),
+        pytest.param(("prefix", {"prefix_length": 4}), marks=pytest.mark.soak),
         pytest.param(("dora", {"rank": 2}), marks=pytest.mark.soak),
         ("lora", {"rank": 2, "dropout": 0.5}),
         pytest.param(("ia3", {}), marks=pytest.mark.soak),
