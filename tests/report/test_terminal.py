@@ -208,10 +208,10 @@ def test_a_crossed_name_is_broken_between_its_parts(
 def bracketed(results: Results) -> Results:
     """A metric of one's own whose title holds what looks like markup, and a set with it."""
     study = with_set(study_of({"lora": 3.0, "head": 3.5}), {"lora": 2.3, "zero_shot": 2.0}, 0.05)
-    title = {"title": "acc [/5]"}
-    metrics = tuple(replace(metric, **title) for metric in study.task.metrics)
+    title = "acc [/5]"
+    metrics = tuple(replace(metric, title=title) for metric in study.task.metrics)
     also = {
-        name: replace(one, metrics=tuple(replace(metric, **title) for metric in one.metrics))
+        name: replace(one, metrics=tuple(replace(metric, title=title) for metric in one.metrics))
         for name, one in study.also_test.items()
     }
     return replace(study, task=replace(study.task, metrics=metrics), also_test=also)
