@@ -110,6 +110,7 @@ def test_one_repeat_has_no_interval(tmp_path: Path) -> None:
     assert "With one of the seeds nothing is decided" in finding.why
     figure = effect_figure(claim, finding, "effect")
     assert figure is not None and "(" not in figure.alt and " to " not in figure.alt
+    assert "interval" not in figure.caption
 
 
 def test_a_study_without_a_report_has_no_link(tmp_path: Path) -> None:

@@ -62,11 +62,15 @@ def test_a_study_goes_on_without_its_output() -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "goes_on"),
-    [("run", True), ("join", True), ("claims", True), ("report", False), ("predict", False)],
+    ("call", "goes_on"),
+    [
+        *((name, True) for name in ("run somewhere", "join somewhere", "claims init_matters")),
+        *((name, False) for name in ("report somewhere", "predict somewhere", "join --help")),
+        ("claims --list", False),
+    ],
 )
 def test_what_trains_goes_on_without_its_output(
-    command: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch
+    call: str, goes_on: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
 
@@ -78,7 +82,7 @@ def test_what_trains_goes_on_without_its_output(
     monkeypatch.setattr(main, "app", lambda: None)
     monkeypatch.setattr(main, "keep_freed", lambda: None)
     monkeypatch.setenv("OMP_WAIT_POLICY", "passive")  # which the entry point would leave behind
-    monkeypatch.setattr("sys.argv", ["bakeoff", command, "somewhere"])
+    monkeypatch.setattr("sys.argv", ["bakeoff", *call.split()])
     main.main()
     assert asked == [goes_on]
 

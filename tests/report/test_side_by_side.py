@@ -303,7 +303,43 @@ class TestMetricsThatAreNoMeans:
         runs = loaded(*folders)
         found = rank_studies(runs, comparability(runs))
         assert found.metric.name == "rouge1"
-        assert found.remark == "Single rows have no chrF, by which each study was decided."
+        assert "chrF, by which each study was decided, does not follow" in found.remark
+        assert found.comparisons
+
+    def test_where_no_score_of_texts_is_left_the_likelihood_ranks(self, twin: Twin) -> None:
+        def by_chrf_alone(results: Results) -> Results:
+            made = by_chrf(results)
+            kept = tuple(m for m in made.task.metrics if m.name in ("nll", "chrf"))
+            return replace(made, task=replace(made.task, metrics=kept))
+
+        runs = loaded(twin("a", by_chrf_alone), twin("b", by_chrf_alone))
+        found = rank_studies(runs, comparability(runs))
+        assert found.metric.name == "nll" and found.comparisons
+
+    def test_a_score_that_only_the_whole_has_ranks(self, twin: Twin) -> None:
+        """BLEU has no value of a single row; its statistics are kept all the same."""
+        folders = [twin("a", by_chrf), twin("b", by_chrf)]
+        high = write_chrf(folders[0], lambda row: row < 4)
+        low = write_chrf(folders[1], lambda row: row >= 4)
+        for path in (
+            file for one in folders for file in one.glob("candidates/*/predictions.jsonl")
+        ):
+            rows = rows_of(path)
+            for row in rows:
+                row.pop("chrf", None)
+            write_rows(path, rows)
+        runs = loaded(*folders)
+        found = rank_studies(runs, comparability(runs))
+        assert (found.metric.name, found.best, found.remark) == ("chrf", "a", "") and high > low
+
+    def test_a_study_that_kept_too_little_is_named(self, twin: Twin) -> None:
+        folders = [twin(name) for name in "abc"]
+        for path in folders[2].glob("candidates/*/predictions.jsonl"):
+            path.unlink()
+        runs = loaded(*folders)
+        found = rank_studies(runs, comparability(runs))
+        assert "Nothing is said of c" in found.remark
+        assert {c.a for c in found.comparisons} | {c.b for c in found.comparisons} == {"a", "b"}
 
 
 class TestPage:

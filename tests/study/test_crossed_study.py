@@ -22,6 +22,7 @@ from bakeoff.runs.arrays import read_arrays
 from bakeoff.runs.places import candidate_folder
 from bakeoff.runs.reading import read_results
 from bakeoff.study.cells import SetRows, check_cells, open_cells
+from bakeoff.study.crossed_runner import kept_for
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.runner import Runner
 from bakeoff.study.study import Study
@@ -56,6 +57,14 @@ def run(place: Path, cli: Callable[..., Outcome]) -> Callable[..., Outcome]:
         return cli("run", "study.yaml", "--out", "out", "--device", "cpu")
 
     return call
+
+
+def test_no_time_is_kept_for_cells_that_are_complete() -> None:
+    """A cell that was late goes on in the next call, whatever the first had planned for others."""
+    after = (50.0, 30.0, 10.0)
+    assert kept_for(after, [False, False]) == [50.0] and kept_for(after, [False]) == [30.0]
+    assert kept_for(after, [True, True]) == kept_for(after, [True]) == kept_for(after, []) == [10.0]
+    assert kept_for(after, [True, False]) == [30.0] and kept_for((), [False]) == []
 
 
 def test_two_bases_with_two_prompts(

@@ -36,10 +36,17 @@ def effect_figure(claim: Claim, finding: Finding, name: str) -> Figure | None:
         name=name,
         group="effect",
         title=f"{claim.name}: {finding.verdict}",
-        caption=f"Effects with {100 * finding.level:.4g} % intervals; grey: what the claim asks "
-        "for. The line is zero.",
+        caption=f"Effects{_with_intervals(finding)}; grey: what the claim asks for. The line is "
+        "zero.",
         alt=". ".join(point.tip for point in points) + ".",
     )
+
+
+def _with_intervals(finding: Finding) -> str:
+    """What a caption says of intervals; of one repeat there is none."""
+    if all(len(one.per_repeat) < 2 for one in finding.estimates):
+        return ""
+    return f" with {100 * finding.level:.4g} % intervals"
 
 
 def _effect_point(one: Estimate, finding: Finding) -> Point:

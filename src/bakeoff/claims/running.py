@@ -36,7 +36,10 @@ def run_suite(suite: Suite) -> Found:
     """
     failures = Failures()
     evidence = _untestable(suite, failures)
-    planned = {name: _planned(suite, name, failures) for name in suite.claims}
+    # As ``judge_family`` counts: what cannot be tested here has no place in it.
+    family = sum(name not in evidence or evidence[name].untestable is None for name in suite.claims)
+    family += sum(map(is_testable, suite.carried.values()))
+    planned = {name: _planned(suite, name, family, failures) for name in suite.claims}
     testable = {name: claim for name, claim in suite.claims.items() if name not in evidence}
     studies = plan_studies(testable, suite.facts, suite.main, suite.size, suite.data)
     note_claims(suite)
@@ -92,11 +95,10 @@ def _untestable(suite: Suite, failures: Failures) -> dict[str, Evidence]:
     return found
 
 
-def _planned(suite: Suite, name: str, failures: Failures) -> Reach | None:
+def _planned(suite: Suite, name: str, family: int, failures: Failures) -> Reach | None:
     """See ``Found.planned``; a planted world that says nothing costs no verdict."""
     try:
-        family = len(suite.claims) + len(suite.carried)
-        reach = planned_reach(suite.claims[name], suite.size, family=family)
+        reach = planned_reach(suite.claims[name], suite.size, family=max(1, family))
     except Exception as error:  # of a claim of somebody's own
         failures.keep(f"{name}, what its design finds", error)
         return None

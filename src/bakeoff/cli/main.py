@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from typing import Final, NoReturn
 
 from rich.console import Console
@@ -18,6 +19,7 @@ from bakeoff.memory import keep_freed
 
 _TRAINING: Final = frozenset({"run", "join", "claims"})
 """Commands whose work is worth more than what they print, so that they go on without it."""
+_ONLY_PRINT: Final = frozenset({"--list", "--help"})
 _PATH_CHARS: Final = 120
 _BAD_PATHS: Final = {
     errno.ENAMETOOLONG: "give a shorter path",
@@ -38,7 +40,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     keep_freed()
     try:
-        with pipes_may_close(goes_on=not _TRAINING.isdisjoint(sys.argv[1:2])):
+        with pipes_may_close(goes_on=_trains(sys.argv[1:])):
             app()
     except BakeoffError as error:
         _refuse(str(error))
@@ -53,6 +55,11 @@ def main() -> None:
         )
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _trains(arguments: Sequence[str]) -> bool:
+    """Whether a call does more than to print."""
+    return not _TRAINING.isdisjoint(arguments[:1]) and _ONLY_PRINT.isdisjoint(arguments)
 
 
 def _is_short_of_memory(error: Exception) -> bool:

@@ -15,7 +15,7 @@ from bakeoff.decide.limits import Limits
 from bakeoff.decide.recommendation import shown_recommendation
 from bakeoff.formatting import join, scale_of
 from bakeoff.report.comparable import Comparability
-from bakeoff.report.load import Run, groups_of_test_rows, row_metric_of
+from bakeoff.report.load import Run, groups_of_test_rows
 from bakeoff.report.scores import BITS_PER_BYTE, NLL, Scores, all_scores
 from bakeoff.runs.records import Comparable, Comparison, MetricRecord
 
@@ -65,17 +65,20 @@ def deciding_metric(
 ) -> tuple[MetricRecord, str]:
     """By what studies are ranked, and why it is not what decided each of them.
 
-    What decided all of them, where its unit is the same and single rows have a score by it. NLL
-    and perplexity of different tokens become bits per byte. Otherwise a score of what was written.
+    What decided all of them, where its unit is the same and what was kept of rows gives it. NLL and
+    perplexity of different tokens become bits per byte. Otherwise a score of what was written, and
+    where there is none, the likelihood.
 
     Args:
-        runs, alike: the studies. is_read: whether rows' scores by a metric can be compared.
+        runs, alike: the studies. is_read: whether what was kept of rows gives a metric.
     """
     decided = {label: run.results.primary for label, run in runs.items()}
     first = next(iter(decided.values()))
-    results = next(iter(runs.values())).results
-    scores = (m for m in results.task.metrics if m.higher_is_better and is_read(m.name))
-    written = next(scores, row_metric_of(results))
+    metrics = next(iter(runs.values())).results.task.metrics
+    scores = [m for m in metrics if m.higher_is_better]
+    nats = [m for m in metrics if m.name == NLL and alike.same_tokens]
+    others = (m for m in (*scores, *nats, _BITS_PER_BYTE) if is_read(m.name))
+    written = next(others, first)
     if len({metric.name for metric in decided.values()}) > 1:
         each = join([f"{label} by {metric.title}" for label, metric in decided.items()])
         return written, f"The studies were decided by different metrics ({each})."
@@ -86,7 +89,8 @@ def deciding_metric(
         return first, ""
     if is_read(first.name):
         return first, ""
-    return written, f"Single rows have no {first.title}, by which each study was decided."
+    why = "by which each study was decided, does not follow from what was kept of rows."
+    return written, f"{first.title}, {why}"
 
 
 def rank_studies(
@@ -106,12 +110,18 @@ def rank_studies(
         each = {label: all_scores(runs[label], method, name) for label, method in picks.items()}
         return {label: found for label, found in each.items() if found is not None}
 
+    names = [NLL, *(m.name for run in runs.values() for m in run.results.task.metrics)]
+    known = [label for label in picks if any(label in scores_by(name) for name in names)]
+
     def is_read(name: str) -> bool:
-        return len(picks) < 2 or len(scores_by(name)) > 1
+        return len(known) < 2 or all(label in scores_by(name) for label in known)
 
     metric, remark = deciding_metric(runs, alike, is_read)
     read = NLL if metric.name in OF_TOKENS else metric.name
     scores = scores_by(read)
+    if missing := [label for label in picks if label not in scores]:
+        said = f"Nothing is said of {join(missing)}, of whose answers too little was kept."
+        remark = f"{remark} {said}".strip()
     if alike.obstacles or len(scores) < 2:
         reason = (
             "these studies were not measured alike, so nothing is ranked across them"

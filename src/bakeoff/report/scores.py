@@ -67,8 +67,8 @@ def all_scores(run: Run, method: str, metric: str) -> Scores | None:
 
     Args:
         run: the study's. method: the study's name of it.
-        metric: one that has a score for each row, ``nll``, or ``bits_per_byte``, whose bytes are
-            those of the reference in UTF-8.
+        metric: of the study, ``nll``, or ``bits_per_byte``, whose bytes are those of the reference
+            in UTF-8.
     """
     indices = sorted(example.index for example in run.examples)
     size = {e.index: len(e.reference.encode("utf-8", "surrogatepass")) for e in run.examples}
@@ -85,15 +85,15 @@ def all_scores(run: Run, method: str, metric: str) -> Scores | None:
         shown = shown_by(index_of, rows)
         pairs = [of_row(shown.get(index, {}), size[index]) for index in indices]
         values, weights = (_column([pair[side] for pair in pairs]) for side in (0, 1))
-        if values is None or weights is None or weights.sum() <= 0.0:
-            continue
-        scores: Scores | None = Scores(statistics_SNC=np.stack([values, weights], axis=1)[None])
+        scores = None
         if metric not in _READERS:
             kept = (read_arrays(folder / _SCORES_FILE) or {}).get(metric)
             by_index = {} if kept is None else shown_by(index_of, dict(enumerate(kept)))
             whole = all(index in by_index for index in indices)
             kept_NC = np.array([by_index[i] for i in indices], np.float64) if whole else None
             scores = _as_the_metric_has_it(run.results, metric, values, kept_NC)
+        elif values is not None and weights is not None and weights.sum() > 0.0:
+            scores = Scores(statistics_SNC=np.stack([values, weights], axis=1)[None])
         if scores is not None:
             found.append(scores)
     if not found:
@@ -102,24 +102,31 @@ def all_scores(run: Run, method: str, metric: str) -> Scores | None:
 
 
 def _as_the_metric_has_it(
-    results: Results, name: str, values_N: Floats, kept_NC: Floats | None
+    results: Results, name: str, values_N: Floats | None, kept_NC: Floats | None
 ) -> Scores | None:
     """The scores of one run so that their value is the metric's; None where that is not known.
 
     Args:
-        results: the study's. name: the metric's. values_N: [N] its value of each row.
-        kept_NC: [N, C] what was kept of each row; None where nothing was.
+        results: the study's. name: the metric's. values_N: [N] its value of each row; None where a
+            row has none. kept_NC: [N, C] what was kept of each row; None where nothing was.
     """
-    if kept_NC is not None and kept_NC.shape[1:] == (2,) and np.allclose(_ratio(kept_NC), values_N):
+    if kept_NC is not None and _gives(kept_NC, values_N):
         return Scores(statistics_SNC=kept_NC[None])
     metric = _installed(results, name)
     if metric is None:
         return None
-    if is_mean(metric):
+    if values_N is not None and is_mean(metric):
         return Scores(statistics_SNC=with_ones(values_N)[None])
     if kept_NC is None:
         return None
-    return Scores(statistics_SNC=kept_NC[None], value=metric.value, is_ratio=False)
+    return Scores(statistics_SNC=kept_NC[None], value=metric.value, is_ratio=is_mean(metric))
+
+
+def _gives(kept_NC: Floats, values_N: Floats | None) -> bool:
+    """Whether the ratio of what was kept of each row is its value."""
+    if values_N is None or kept_NC.shape[1:] != (2,):
+        return False
+    return bool(np.allclose(_ratio(kept_NC), values_N))
 
 
 def _installed(results: Results, name: str) -> Metric | None:

@@ -146,6 +146,9 @@ class CrossedRunner:
             try:
                 for number, (cell, runner) in enumerate(runners):
                     self._present = number, runner
+                    runner.after_training = kept_for(
+                        self.after_training, [one.is_complete() for _, one in runners[number + 1 :]]
+                    )
                     # All cells as the first of which it is kept.
                     kept = [other.folder.in_processes_before() for _, other in runners]
                     runner.others_processes = next((k for k in kept if k is not None), None)
@@ -197,8 +200,7 @@ class CrossedRunner:
         """A runner for each cell, whose folders are held until the stack ends."""
         found = []
         judged = () if self.study.options.judge is None else (JUDGED_ABOVE,)
-        kept = [[seconds] for seconds in self.after_training] or [[]] * len(self.cells)
-        for cell, after_training in zip(self.cells, kept, strict=True):
+        for cell in self.cells:
             folder = stack.enter_context(
                 open_run(
                     folder_of(self.folder.path, cell.place.label),
@@ -220,7 +222,6 @@ class CrossedRunner:
                 elsewhere=self.elsewhere,
                 may_use_processes=self.may_use_processes,
                 measures_costs=self.measures_costs,
-                after_training=after_training,
                 judges=False,
             )
             found.append((cell, runner))
@@ -288,3 +289,21 @@ class CrossedRunner:
     def _note(self, note: str) -> None:
         _log.warning("%s", note)
         print_note(note, self.console)
+
+
+def kept_for(after_training: Sequence[float], are_complete: Sequence[bool]) -> list[float]:
+    """Seconds of the budget to keep while a cell is trained: one number, or none without a budget.
+
+    For later cells that an earlier call made complete none are kept, else a cell that was late
+    could be late in every call.
+
+    Args:
+        after_training: for each cell what follows its training, all later cells included.
+        are_complete: of each later cell, whether it is.
+    """
+    if not after_training:
+        return []
+    least = after_training[-1]  # what follows the training of a cell itself
+    later = after_training[-1 - len(are_complete)] - least
+    share = are_complete.count(False) / len(are_complete) if are_complete else 0.0
+    return [least + share * max(0.0, later)]
