@@ -22,6 +22,7 @@ from bakeoff.execution.archive import Archive
 from bakeoff.execution.checkpoints import Checkpoints
 from bakeoff.execution.findings import Findings
 from bakeoff.execution.observer import RunObserver
+from bakeoff.execution.queue import JobQueue
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.execution.training_worker import TrainingWorker
 from bakeoff.runs.events import CohortJob, EventLog, Seat
@@ -65,6 +66,11 @@ class Call:
 
     def run(self, job: CohortJob, position: Position | None = None) -> dict[str, RunState]:
         """The states that the job leaves; whatever can be saved between two steps is."""
+        with self.worker(position) as worker:
+            worker.run(job)
+        return {c.method_name: c.state for c in self.schedule.candidates}
+
+    def worker(self, position: Position | None = None) -> TrainingWorker:
         view = NewsView(lambda _: None)
         archive = Archive(
             JobFolder(self.folder),
@@ -73,7 +79,7 @@ class Call:
             Provenance(bakeoff=""),
         )
         observer = RunObserver(archive, view, self.schedule, self.checkpoints)
-        with TrainingWorker(
+        return TrainingWorker(
             self.bench,
             self.schedule,
             observer,
@@ -84,9 +90,7 @@ class Call:
             lambda: None,
             0.0,
             position,
-        ) as worker:
-            worker.run(job)
-        return {c.method_name: c.state for c in self.schedule.candidates}
+        )
 
 
 def opened(place: Path, content: dict[str, Any]) -> Call:
@@ -108,6 +112,27 @@ def test_hidden_states_are_computed_on_the_threads_of_their_job(
     assert call.run(call.job(threads=before + 1)) == {"head": RunState.COMPLETE}
     assert threads == [before + 1] * 2
     assert torch.get_num_threads() == before
+
+
+def test_what_has_paused_at_its_rung_is_no_suspect_of_what_fails_after_it(
+    place: Path, small: Callable[..., dict[str, Any]]
+) -> None:
+    """Set back to be trained it would pass its rung before the decision there."""
+    call = opened(place, small(methods=THREE))
+    paused, running, ended = call.schedule.candidates
+    for candidate, state in ((paused, RunState.PAUSED), (ended, RunState.DIVERGED)):
+        candidate.state = state
+    running.state = RunState.RUNNING
+    failure = training_worker._Failure(
+        error=ArithmeticError("no such number"),
+        present=(paused, running),
+        is_short_of_memory=False,
+    )
+    with call.worker() as worker:
+        queue = JobQueue(call.job(), call.schedule, call.checkpoints, lambda _: None)
+        assert worker._set_back(failure, queue) == [running]
+    states = {c.method_name: c.state for c in call.schedule.candidates}
+    assert states == {"a": RunState.PAUSED, "b": RunState.WAITING, "c": RunState.DIVERGED}
 
 
 def test_what_had_diverged_stays_so_where_a_resumed_pass_fails(

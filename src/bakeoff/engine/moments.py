@@ -162,9 +162,9 @@ class EightBitMoment:
         torch.bucketize(shares_KbB, self._between, out_int32=True, out=index_KbB)
         # What is nearest to zero keeps its sign, as in bitsandbytes; and a second moment that would
         # become zero would divide the first by epsilon alone.
-        is_lost_KbB = _shaped(other, parts_KbB)
-        torch.eq(index_KbB, self._zero, out=is_lost_KbB)
-        step_KbB = shares_KbB.sign_().mul_(is_lost_KbB)
+        is_kept_KbB = _shaped(other.view(torch.bool), parts_KbB)
+        torch.ne(index_KbB, self._zero, out=is_kept_KbB)
+        step_KbB = shares_KbB.sign_().masked_fill_(is_kept_KbB, 0.0)
         index_KbB.add_(_shaped(other.view(torch.int32), parts_KbB).copy_(step_KbB))
         found_Km = index_KbB.sub_(self._zero).remainder_(256).flatten(1)
         kept_Km = _shaped(other.view(torch.int32), codes_Km).copy_(codes_Km)

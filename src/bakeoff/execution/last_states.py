@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,19 @@ def keep_last(run: Path, candidate: Candidate) -> None:
     kept = write_state(folder, _LAST, candidate.snapshot or {}, {})
     for stale in before - {kept}:
         stale.unlink(missing_ok=True)
+
+
+def forget_stale(run: Path, brought: Collection[str]) -> None:
+    """Removes what others have taken the place of, which came from elsewhere.
+
+    Args:
+        run: the run's folder. brought: files that came, by their names below it.
+    """
+    new = {run / name for name in brought if Path(name).name.startswith(_LAST)}
+    for folder in {file.parent for file in new}:
+        for file in folder.glob(f"{_LAST}*{SUFFIX}"):
+            if file not in new:
+                file.unlink(missing_ok=True)
 
 
 def last_state(run: Path, candidate: Candidate) -> Tensors:

@@ -43,6 +43,7 @@ from bakeoff.ranks import hearing, leave_word, ranks
 from bakeoff.runs.events import CohortJob, EventLog, Narrowed
 from bakeoff.search.groups import PassGroup, group_of
 from bakeoff.search.schedule import StudySchedule
+from bakeoff.types import RunState
 
 _log = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.25
@@ -105,7 +106,9 @@ class TrainingWorker:
         if failure is None:
             return
         suspects = self._set_back(failure, queue)
-        if len(suspects) == 1 and len(failure.present) <= 1:
+        if not suspects:
+            _log.warning("a pass failed once all of it had ended", exc_info=failure.error)
+        elif len(suspects) == 1 and len(failure.present) <= 1:
             self.observer.fail(suspects[0], failure.error, "training")
         elif failure.is_short_of_memory or self.events.as_narrowed(job).width == 1:
             self._narrow(job, width=1)
@@ -216,8 +219,9 @@ class TrainingWorker:
             Those that have not ended: one of them, or all together, failed.
         """
         present = failure.present or queue.waiting()[:1]
-        # What an earlier call ended is final too, and has a place in the pass that it left.
-        suspects = [c for c in present if not c.state.is_final]
+        # What an earlier call ended is final too, and has a place in the pass that it left; what
+        # paused in this one is kept as it is, and waits for the decision at its rung.
+        suspects = [c for c in present if not (c.state.is_final or c.state is RunState.PAUSED)]
         if len(present) > 1:
             # The error's frames hold the cohort, and its memory with it.
             failure.error.__traceback__ = None

@@ -53,6 +53,29 @@ def test_an_outcome_that_a_lost_driver_had_settled_is_taken_where_it_is(tmp_path
     assert written == [f"candidates/{record.id}/record.json"]
 
 
+def test_the_last_state_that_comes_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+    """Of two, which one more epochs would go on from is a matter of their checksums."""
+    run, elsewhere = tmp_path / "run", tmp_path / "try"
+    for root, name in ((run, "last-b"), (elsewhere, "last-a")):
+        file = root / f"candidates/lora-lr0.1-s0/{name}.safetensors"
+        file.parent.mkdir(parents=True)
+        file.write_text(name, encoding="utf-8")
+    other = run / "candidates/lora-lr0.1-s1/last-c.safetensors"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    folder = SimpleNamespace(path=run, write_json=lambda *_, **__: None)
+    recall: Any = SimpleNamespace(
+        archive=SimpleNamespace(folder=folder, findings=SimpleNamespace(records={}))
+    )
+    nothing: Any = None
+    files = file_records(elsewhere, ["candidates/*/last-*.safetensors"])
+    outcome = Outcome(job=job_named("train-base-0"), records=(), files=files)
+    Taking(recall, nothing, nothing, nothing)._bring(outcome, elsewhere, keep=False)
+    assert {file.name for file in run.rglob("last-*")} == {
+        *("last-a.safetensors", "last-c.safetensors")
+    }
+
+
 def trained_to(folder: Path, record: CandidateRecord, adapter: str) -> CandidateRecord:
     """A candidate's record at its end, with an adapter in a folder of a run or of a try."""
     file = folder / "candidates" / record.id / "adapter/weights"

@@ -87,9 +87,9 @@ def _carry_over(before: list[Path], place: Path) -> None:
         shutil.copyfile(states[0], newest)
         for file in others:
             _copy(file, place / file.relative_to(source))
-        for file in states[1:]:
-            with suppress(FileNotFoundError):  # an older one is not needed
-                _copy(file, place / file.relative_to(source))
+    for file in states[1:]:
+        with suppress(FileNotFoundError):  # an older one is not needed
+            _copy(file, place / file.relative_to(source))
 
 
 def _copy(file: Path, target: Path) -> None:

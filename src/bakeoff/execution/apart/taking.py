@@ -12,7 +12,8 @@ from bakeoff.engine.candidate import Candidate
 from bakeoff.execution.apart.exchange import Outcome, Request, check_files, check_inside
 from bakeoff.execution.apart.news import News
 from bakeoff.execution.apart.places import copied, linked, trained_files
-from bakeoff.execution.archive import RECORD_FILE, Archive
+from bakeoff.execution.archive import ERROR_FILE, RECORD_FILE, Archive
+from bakeoff.execution.last_states import forget_stale
 from bakeoff.execution.observer import Follower
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.recall import Recall
@@ -110,7 +111,11 @@ class Taking:
         known = self.archive.findings.records.get(candidate.id)
         if known is not None:
             record = replace(record, made_with=known.made_with, files=_adapter_of(known))
-        return record, file_records(self.run, trained_files(candidate.id))
+        files = trained_files(candidate.id)
+        if candidate.state is not RunState.FAILED:
+            # A test may have left one, which another may write again.
+            files.remove(f"candidates/{candidate.id}/{ERROR_FILE}")
+        return record, file_records(self.run, files)
 
     def _paused(self, candidate: Candidate) -> _Files:
         """The file that a candidate goes on from, where there is one that is whole."""
@@ -211,6 +216,8 @@ class Taking:
         bring = copied if keep else linked
         for name in outcome.files if not is_there else ():
             bring(root / name, self.run / name)
+        if outcome.job.kind == "train":
+            forget_stale(self.run, outcome.files)
         for record in outcome.records:
             # One whose test failed stays on the disk as what it was trained to.
             is_kept = outcome.job.kind == "train" or record.state is not RunState.FAILED
