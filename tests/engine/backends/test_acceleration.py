@@ -172,6 +172,7 @@ def test_one_compilation_serves_training_and_one_evaluation(
     assert not bench.base.is_compiled
 
 
+@pytest.mark.soak
 def test_one_compilation_serves_any_number_of_slots(kit: Kit, counting: Counting) -> None:
     bench = kit.bench("llama")
 
@@ -301,6 +302,7 @@ def test_a_whole_training_compiles_twice(
     assert counting.graphs == 2
 
 
+@pytest.mark.soak
 def test_a_window_narrower_than_the_rows_stays(kit: Kit, counting: Counting) -> None:
     bench = kit.bench("gpt_neo")
     shapes = ((2, 9), (2, 40), (2, 30))  # within the window of 16, and beyond it
@@ -350,16 +352,18 @@ def test_what_is_compilable_compiles_once(kit: Kit) -> None:
     assert graphs == dict.fromkeys(("head", "lora", "soft_prompt", "p_tuning"), 1)
 
 
+# Every run of the tests compiles around experts: tests/architectures/test_compiled.py.
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "other",
     [
-        pytest.param(("dora", {"rank": 2, "target_modules": ("q_proj",)}), marks=pytest.mark.soak),
-        pytest.param(("prefix", {"prefix_length": 4}), marks=pytest.mark.soak),
-        pytest.param(("dora", {"rank": 2}), marks=pytest.mark.soak),
+        ("dora", {"rank": 2, "target_modules": ("q_proj",)}),
+        ("prefix", {"prefix_length": 4}),
+        ("dora", {"rank": 2}),
         ("lora", {"rank": 2, "dropout": 0.5}),
-        pytest.param(("ia3", {}), marks=pytest.mark.soak),
-        pytest.param(("bottleneck", {}), marks=pytest.mark.soak),
-        pytest.param(("bitfit", {"norms": True}), marks=pytest.mark.soak),
+        ("ia3", {}),
+        ("bottleneck", {}),
+        ("bitfit", {"norms": True}),
     ],
     ids=lambda other: "-".join((other[0], *other[1])),
 )

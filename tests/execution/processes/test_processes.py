@@ -75,6 +75,8 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+# Of Ray's workers one is killed in every run of the tests.
+@pytest.mark.soak
 @pytest.mark.usefixtures("quick")
 def test_a_study_in_processes_of_which_one_is_killed_finds_what_one_process_finds(
     place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
