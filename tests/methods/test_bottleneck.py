@@ -24,6 +24,7 @@ def test_a_pass_that_fails_between_norm_and_mlp_leaves_nothing(
     """The residual stream holds all that the pass had computed before."""
     base = base_of("llama")
     method = build("bottleneck", base)
+    # The factory names no class, and the decoder none of its layers.
     assert method.stream_norms  # type: ignore[attr-defined]
     seen: list[weakref.ref[Tensor]] = []
     see = BottleneckStack.see

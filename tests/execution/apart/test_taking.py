@@ -214,6 +214,7 @@ def test_a_test_that_is_given_up_leaves_what_was_trained(driver: Driver, split: 
     second.validation["accuracy"] = 0.5
     driver.archive.findings.test_scores.pop(first.id)
     selection = SimpleNamespace(selection=SimpleNamespace(metric="accuracy"))
+    # A stand-in that has what is read of it.
     driver.schedule.methods["lora"].space = selection  # type: ignore[assignment]
     before = driver.record(first)
     driver.taking.give_up(driver.job("test-0", "test", split=split), "lost", "Traceback")
