@@ -16,6 +16,7 @@ from bakeoff.claims.completeness import is_whole
 from bakeoff.claims.contract import Curve
 from bakeoff.claims.estimates import Evidence, Reach
 from bakeoff.claims.evidence import evidence_lacking, evidence_of, lack_of_claim
+from bakeoff.claims.kept import keep_evidence, kept_evidence
 from bakeoff.claims.measured import try_to_measure
 from bakeoff.claims.planning import PlannedStudy, plan_studies, why_untestable
 from bakeoff.claims.rules import Finding, is_testable, judge_family
@@ -43,7 +44,8 @@ def run_suite(suite: Suite) -> Found:
     testable = {name: claim for name, claim in suite.claims.items() if name not in evidence}
     studies = plan_studies(testable, suite.facts, suite.main, suite.size, suite.data)
     note_claims(suite)
-    asked = [name for name in suite.asked or suite.claims if name in testable]
+    named = suite.claims if suite.asked is None else suite.asked
+    asked = [name for name in named if name in testable]
     if suite.deadline is None:
         _run_studies(suite, studies, asked, failures)
     else:
@@ -57,6 +59,9 @@ def run_suite(suite: Suite) -> Found:
         own = [study for study in studies if name in study.claims]
         evidence[name], taken = evidence_of(suite, name, claim, own, failures)
         seconds[name] += taken
+        evidence[name], seconds[name] = _kept(
+            suite, name, own, evidence[name], seconds[name], failures
+        )
     ordered = {name: evidence[name] for name in suite.claims}
     findings = judge_family(
         {n: (suite.claims[n], found) for n, found in ordered.items()},
@@ -93,6 +98,30 @@ def _untestable(suite: Suite, failures: Failures) -> dict[str, Evidence]:
         if why:
             found[name] = Evidence(untestable=why)
     return found
+
+
+def _kept(
+    suite: Suite,
+    name: str,
+    studies: Sequence[PlannedStudy],
+    evidence: Evidence,
+    seconds: float,
+    failures: Failures,
+) -> tuple[Evidence, float]:
+    """A claim's evidence, kept for later calls or, where it lacks something, as one kept it.
+
+    Returns:
+        The evidence, and the seconds that it took.
+    """
+    if evidence.unmeasured is not None:
+        kept = kept_evidence(suite, name, suite.claims[name], studies, evidence.unmeasured)
+        return (evidence, seconds) if kept is None else (kept.evidence, max(seconds, kept.seconds))
+    if evidence.values:
+        try:
+            keep_evidence(suite, name, studies, evidence, seconds)
+        except StoreError as error:
+            failures.keep(name, error)
+    return evidence, seconds
 
 
 def _planned(suite: Suite, name: str, family: int, failures: Failures) -> Reach | None:
