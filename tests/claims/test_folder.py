@@ -53,6 +53,7 @@ def test_folders_of_the_version_before_are_taken_up(
     assert found.claims[WEIGHTS]["measured_on"] == ""
     # What an earlier version measured in another way waits for its name, and is no fault.
     measured["values"] = {"another": [1.0] * 16}
+    (out / "evidence" / f"{WEIGHTS}.json").unlink()  # which that version did not keep
     (out / "measured" / f"{WEIGHTS}.json").write_text(json.dumps(measured))
     found = run_claims([FEW], quick=True, out=out)
     assert "measures it again" in found.claims[WEIGHTS]["why"] and not found.failed

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bakeoff.api.claims import run_claims
 from bakeoff.claims.contract import SIZES
-from bakeoff.claims.kept import EVIDENCE
 from bakeoff.claims.planning import plan_studies
 from bakeoff.claims.rules import Verdict
 from bakeoff.claims.running import run_suite
-from bakeoff.claims.suite import STUDIES, Found, Suite
+from bakeoff.claims.suite import EVIDENCE, STUDIES, Found, Suite
 from bakeoff.claims.writing import as_mapping
 from bakeoff.runs.arrays import arrays_bytes, read_arrays
 from bakeoff.types import RunState
@@ -28,7 +28,8 @@ RATES = "rate_of_lora_is_ten_times_full"
 
 def entry(suite: Suite, found: Found, name: str) -> dict[str, Any]:
     """Of ``claims.json``, as a reader of the file has it."""
-    return json.loads(json.dumps(as_mapping(suite, found)))["claims"][name]
+    content: dict[str, Any] = json.loads(json.dumps(as_mapping(suite, found)))["claims"][name]
+    return content
 
 
 def kept_file(place: Path, name: str = FULL_RANK) -> Path:
@@ -178,3 +179,15 @@ def test_evidence_that_cannot_be_written_costs_no_verdict(data: Any, tmp_path: P
     found = run_suite(suite_of((FULL_RANK, INIT), tmp_path, data, Study(losses={"full": 1.5})))
     assert found.findings[FULL_RANK].verdict is Verdict.CONTRADICTED
     assert [one.split(":")[0] for one in found.failures.said] == [FULL_RANK, INIT]
+
+
+def test_a_folder_without_its_studies_keeps_its_claims(planted: Study, tmp_path: Path) -> None:
+    """Also their names, of which the note is among the studies."""
+    first = run_claims([FULL_RANK], quick=True, out=tmp_path).claims[FULL_RANK]
+    shutil.rmtree(tmp_path / STUDIES)
+    both = run_claims([INIT], quick=True, out=tmp_path).claims
+    assert list(both) == [FULL_RANK, INIT]
+    assert both[FULL_RANK]["effect"] == first["effect"]
+    assert both[FULL_RANK]["level"] == both[INIT]["level"] > first["level"]
+    page = (tmp_path / "claims.html").read_text()
+    assert "evidence/full_rank_lora_is_full.json" in page.replace("<wbr>", "")

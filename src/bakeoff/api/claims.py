@@ -98,7 +98,8 @@ def run_claims(
         device: ``auto``, ``cpu`` or ``cuda``. budget: ``2h``, ``90m``.
         executor: where the studies' jobs run, as of ``ExecutionOptions``; None as ``auto`` has it.
         mix_versions: goes on with what other versions of the libraries kept.
-        out: the folder for ``claims.json``, ``claims.html``, and the studies.
+        out: the folder for ``claims.json``, ``claims.html``, the studies, and what of them the
+            claims were decided by.
         console: where progress is shown; None shows none.
 
     Raises:

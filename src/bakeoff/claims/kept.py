@@ -21,13 +21,10 @@ from bakeoff.claims.contract import Claim, Values
 from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.planning import PlannedStudy
 from bakeoff.claims.rules import judge_family
-from bakeoff.claims.suite import Suite
+from bakeoff.claims.suite import EVIDENCE, Suite
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.runs.reading import read_json
 from bakeoff.version import __version__
-
-EVIDENCE: Final = "evidence"
-"""The folder, with a file for each claim."""
 
 _NOTE: Final = (
     "It is decided by what an earlier call kept of its studies ({file}). What they hold now would "

@@ -20,6 +20,8 @@ from bakeoff.files import disk_errors, write_bytes
 from bakeoff.runs.folder import CLAIMS_NOTE
 
 STUDIES: Final = "studies"
+EVIDENCE: Final = "evidence"
+"""The folder of what each claim was decided by, with a file for each."""
 BUDGET_ENDED: Final = "the budget ended; the same command with more of it goes on"
 INTERRUPTED: Final = "the call was interrupted; the same command goes on"
 
@@ -166,10 +168,15 @@ class Found:
 
 
 def noted_claims(out: Path) -> list[str]:
-    """The claims that calls have tested in a folder, also those that are not installed now."""
+    """The claims that calls have tested in a folder, also those that are not installed now.
+
+    Those of which evidence was kept are among them when the note is gone with the studies.
+    """
     note = out / STUDIES / CLAIMS_NOTE
     lines = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
-    return [line.removeprefix("- ").strip() for line in lines if line.startswith("- ")]
+    noted = [line.removeprefix("- ").strip() for line in lines if line.startswith("- ")]
+    kept = sorted(file.stem for file in (out / EVIDENCE).glob("*.json"))
+    return list(dict.fromkeys((*noted, *kept)))
 
 
 def carried_claims(content: object, names: Sequence[str]) -> dict[str, Mapping[str, Any]]:
