@@ -18,6 +18,7 @@ from pathlib import Path
 # Threads that spin while they wait make a busy machine four times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from bakeoff.base.precision import choose_device
 from bakeoff.base.wire_bases.pretraining import pretrain
 from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.base.wire_bases.unfinished import unfinished_file
@@ -34,6 +35,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--save-minutes", type=float, default=4.0, help="time between checkpoints")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help="auto, cpu or cuda")
     return parser.parse_args()
 
 
@@ -53,12 +55,13 @@ def main() -> None:
         shape,
         args.out,
         command=f"python tools/pretrain_tiny.py --size {args.size}{length} --rows {shape.rows} "
-        f"--learning-rate {shape.learning_rate:g} --threads {args.threads}",
+        f"--learning-rate {shape.learning_rate:g} --threads {args.threads} --device {args.device}",
         steps=args.steps,
         minutes=args.minutes,
         save_minutes=args.save_minutes,
         checkpoint=unfinished_file(args.out),
         threads=args.threads,
+        device=choose_device(args.device),
     )
 
 

@@ -29,6 +29,7 @@ from bakeoff.base.wire_bases.stream import Packed, articles
 from bakeoff.base.wire_bases.unfinished import unfinished_file
 from bakeoff.errors import BaseModelError, CheckpointError
 
+CPU = torch.device("cpu")
 SMALL = Shape(width=16, layers=2, heads=2, rows=2, learning_rate=1e-2)
 SHIPPED = [name for name, shape in FAMILY.items() if shape.shipped]
 TINY = Path(pretraining.__file__).parents[1] / "tiny"
@@ -134,8 +135,9 @@ def stop_after_two(text: str) -> None:
             {"torch": "1.0", "threads": 3},
             "this call has PyTorch 1.0, --threads 3, .* With PyTorch [0-9.+a-z]+, --threads 1 it",
         ),
+        ({"vendor": "Another"}, "this call has of Another, and only one .* With of .* it goes on"),
     ],
-    ids=["threads", "steps", "torch"],
+    ids=["threads", "steps", "torch", "vendor"],
 )
 def test_nothing_of_a_training_made_otherwise_is_lost(
     changes: dict[str, Any],
@@ -150,8 +152,9 @@ def test_nothing_of_a_training_made_otherwise_is_lost(
         make("a", report=stop_after_two, **options)
     before = kept.read_bytes()
     with monkeypatch.context() as other:
-        torch_of = changes.pop("torch", None) or machine()["torch"]
-        other.setattr(pretraining, "machine", lambda: {**machine(), "torch": torch_of})
+        here = machine(CPU)
+        here |= {name: changes.pop(name) for name in ("torch", "vendor") if name in changes}
+        other.setattr(pretraining, "machine", lambda device: here)
         with pytest.raises(CheckpointError, match=words) as refused:
             make("b", **options, **changes)
     assert f"{kept}: holds step 2 of 6 of a training made with --threads 1, PyTorch" in str(
@@ -162,6 +165,18 @@ def test_nothing_of_a_training_made_otherwise_is_lost(
     # The one that it was goes on, and nothing is left.
     make("a", report=said.append, **options)
     assert "goes on after step 2 of 6" in said and not kept.exists()
+
+
+def test_a_checkpoint_that_names_no_vendor_goes_on(
+    make: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As earlier versions left it."""
+    whole, kept = make("whole"), tmp_path / "kept.unfinished"
+    earlier = {name: value for name, value in machine(CPU).items() if name != "vendor"}
+    with monkeypatch.context() as other, pytest.raises(KeyboardInterrupt):
+        other.setattr(pretraining, "machine", lambda device: earlier)
+        make("a", report=stop_after_two, checkpoint=kept, save_minutes=0.0)
+    assert make("a", checkpoint=kept) == whole
 
 
 def test_a_torn_checkpoint_is_begun_again(make: Callable[..., str], tmp_path: Path) -> None:
@@ -256,6 +271,6 @@ def test_the_smallest_is_made_again_to_the_bit(tmp_path: Path) -> None:
     found = pretrain("wire-0.3m", FAMILY["wire-0.3m"], tmp_path / "made", command="-")
     held_out = re.search(r"held-out loss \| ([\d.]+)", card)
     assert held_out is not None and found == pytest.approx(float(held_out[1]), abs=1e-3)
-    if all(str(value) in card for value in machine().values()):
+    if all(str(value) in card for value in machine(CPU).values()):
         digest = hashlib.sha256((tmp_path / "made" / "model.safetensors").read_bytes()).hexdigest()
         assert f"SHA-256 {digest}" in card

@@ -183,14 +183,19 @@ def test_the_list_says_where_each_is_or_how_to_fetch_it(
     assert listed["tiny"]["place"] == "shipped with bakeoff"
 
 
-def test_another_number_of_threads_leaves_what_is_unfinished(cli: Cli, place: Path) -> None:
-    # As a checkpoint has it, of which the header alone is read here.
+def begun(place: Path, **how: object) -> Path:
+    """A base whose making is unfinished: the header of a checkpoint, of which no more is read."""
     key = {"steps": 14420, "threads": 2, "torch": "2.0", "machine": "x", "capability": "AVX2"}
-    meta = {"bakeoff": json.dumps({"key": key, "step": 1200})}
+    meta = {"bakeoff": json.dumps({"key": {**key, **how}, "step": 1200})}
     header = json.dumps({"__metadata__": meta}).encode()
     file = place / "cache" / "bases" / "wire-10m.unfinished"
     file.parent.mkdir(parents=True)
     file.write_bytes(len(header).to_bytes(8, "little") + header)
+    return file
+
+
+def test_another_number_of_threads_leaves_what_is_unfinished(cli: Cli, place: Path) -> None:
+    file = begun(place)
     listed = cli("bases")
     assert (
         "not here; it is begun (step 1,200 of 14,420), go on with it: bakeoff bases make wire-10m "
@@ -201,6 +206,24 @@ def test_another_number_of_threads_leaves_what_is_unfinished(cli: Cli, place: Pa
     assert "wire-10m.unfinished: holds step 1,200 of 14,420 of a training made with" in done.message
     assert "--threads 2, PyTorch 2.0, a processor x, its kernels for AVX2; this" in done.message
     assert [one.name for one in file.parent.iterdir()] == [file.name]
+
+
+def test_what_was_begun_on_a_gpu_goes_on_there(
+    cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = begun(place, device="cuda", threads=1, capability="NVIDIA H100")
+    listed = cli("bases")
+    assert "go on with it: bakeoff bases make wire-10m --device cuda\n" in listed.out
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    without = cli("bases", "make", "wire-10m")
+    assert without.code == 2
+    assert "device: 'cuda' was asked for, but PyTorch sees no CUDA device" in without.message
+    elsewhere = cli("bases", "make", "wire-10m", "--device", "cpu")
+    assert elsewhere.code == 2
+    assert "this call has --device cpu, " in elsewhere.message
+    assert " With --device cuda, " in elsewhere.message
+    assert [one.name for one in file.parent.iterdir()] == [file.name]
+    assert "choose auto, cpu or cuda" in cli("bases", "make", "wire-10m", "--device", "tpu").message
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,16 @@ import torch
 
 from bakeoff.base.model import Base
 from bakeoff.base.set_aside import set_aside
+from bakeoff.base.wire_bases.pretraining import (
+    build_model,
+    family_tokenizer,
+    optimizer_for,
+    repeatable_kernels,
+    speed_up,
+    updates,
+)
+from bakeoff.base.wire_bases.shapes import Shape
+from bakeoff.base.wire_bases.stream import Packed
 from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.batch_source import HiddenStateSource, TokenSource
 from bakeoff.engine.generation.generate import GenerationOptions, generate
@@ -21,7 +31,7 @@ from bakeoff.methods.contract import Method
 from bakeoff.methods.registry import method_type
 from tests.fake_cuda import actions
 from tests.fake_cuda.bridge import base_of, method_of, plan_of, rows
-from tests.fake_cuda.device import CUDA, fake_device
+from tests.fake_cuda.device import CUDA, fake_device, real
 from tests.fake_cuda.watch import RECORD, CaptureError, WaitError, capturing, without_waits
 
 _CAPTURE_SECONDS, _REPLAY_SECONDS = 1000.0, 0.25
@@ -299,6 +309,27 @@ def aside() -> dict[str, Any]:
     return {"held": held, "inside": inside, "after": after, "is_tied": base.is_tied}
 
 
+def small_base() -> dict[str, Any]:
+    """A member of the family that is made on a card: a loss waits for it only where it is read."""
+    with real():
+        model = build_model(Shape(width=16, layers=2, heads=2, rows=2, learning_rate=1e-2))
+        speed_up(model)
+        texts = iter(["One article about a fair.", "Another one about the weather."] * 100_000)
+        stream = Packed(family_tokenizer(), texts, 2)
+    torch.nn.Module.to(model, CUDA)
+    optimizer = optimizer_for(model, 1e-2)
+    RECORD.clear()
+    with repeatable_kernels(CUDA):
+        made = list(updates(model, optimizer, stream, 1e-2, lambda step: step / 3))
+    waits = len(RECORD.waits)
+    return {
+        "steps": [step for step, _ in made],
+        "losses": [float(loss) for _, loss in made],
+        "devices": sorted({str(p.device) for p in model.parameters()}),
+        "waits": waits,
+    }
+
+
 RUN: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "forbidden": forbidden,
     "allowed": allowed,
@@ -313,5 +344,6 @@ RUN: Final[dict[str, Callable[[], dict[str, Any]]]] = {
     "kept-on-the-host": kept_on_the_host,
     "resumed": resumed,
     "aside": aside,
+    "small-base": small_base,
 }
 """The questions by name."""

@@ -24,6 +24,7 @@ NAMES = (
     "kept-on-the-host",
     "resumed",
     "aside",
+    "small-base",
 )
 
 
@@ -121,3 +122,10 @@ def test_a_base_that_is_set_aside_leaves_the_card_and_comes_back(found: Any) -> 
     answers = found("aside")
     assert answers["held"] == answers["after"] > 0
     assert answers["inside"] == 0
+
+
+def test_a_small_base_is_made_on_a_card(found: Any) -> None:
+    answers = found("small-base")
+    assert answers["steps"] == [1, 2, 3] and answers["losses"] == [1.0] * 3
+    assert answers["devices"] == ["cuda:0"]
+    assert answers["waits"] == 0

@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -98,6 +99,14 @@ def make(
         int,
         typer.Option(metavar="N", min=1, help="Of PyTorch; another number changes the last bits."),
     ] = 1,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="auto, cpu or cuda; by default that of what was begun, else auto. A GPU computes "
+            "in float32 as well, and the threads change nothing.",
+        ),
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, help="Fewer steps, to try it; takes --out."),
@@ -110,7 +119,7 @@ def make(
     """Trains a base of tiny's family: from minutes to hours, without a network.
 
     It goes into the cache, where studies find it by its name. Interrupted or terminated, it keeps
-    its last step and the same command goes on; with another number of threads it is refused.
+    its last step and the same command goes on; with other threads or another device it is refused.
     """
     from bakeoff.base.wire_bases.shapes import FAMILY, made_folder, member_folder
     from bakeoff.base.wire_bases.unfinished import read_unfinished, unfinished_file
@@ -133,10 +142,15 @@ def make(
         console.print(f"{name} is here already:", highlight=False)
     else:
         # Heavy, so loaded only where something is trained.
+        from bakeoff.base.precision import choose_device
         from bakeoff.base.wire_bases.pretraining import pretrain
         from bakeoff.execution.stopping import Stopped, StopSignals
 
-        place = out or made_folder(name, cache_folder())
+        place, begun = out or made_folder(name, cache_folder()), None
+        with suppress(OSError):  # the training says what is wrong with it
+            begun = read_unfinished(unfinished_file(place))
+        chosen = choose_device(device or ("auto" if begun is None else begun.device))
+        how = f"--threads {threads}" if chosen.type == "cpu" else f"--device {chosen.type}"
         place.parent.mkdir(parents=True, exist_ok=True)
         short = ("" if steps is None else f" --steps {steps}") + " --out DIR" * (out is not None)
         try:
@@ -151,11 +165,12 @@ def make(
                     name,
                     FAMILY[name],
                     beside,
-                    command=f"bakeoff bases make {name} --threads {threads}{short}",
+                    command=f"bakeoff bases make {name} {how}{short}",
                     steps=steps,
                     checkpoint=unfinished_file(place),
                     save_minutes=_KEPT_EVERY_MINUTES,
                     threads=threads,
+                    device=chosen,
                     report=_Progress(name, status.console, status.update),
                     stop=signals.ask,
                 )

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bakeoff.base.transfer import sent, to_device
 from bakeoff.data.batches import BatchPlan, MicroBatch
 from bakeoff.engine.backends.memory import release_memory
-from bakeoff.engine.backends.transfer import sent, to_device
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.halving import Halving
 from bakeoff.engine.loss import chunk_tokens

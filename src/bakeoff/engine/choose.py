@@ -22,8 +22,8 @@ from torch import Tensor
 from bakeoff.base.attention.interface import decoding
 from bakeoff.base.branches import BranchedState
 from bakeoff.base.compiled import uncompiled
+from bakeoff.base.transfer import to_device
 from bakeoff.engine.backends.memory import release_memory, rows_that_fit
-from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.backends.worker_threads import worker_threads_of
 from bakeoff.engine.choice_packing import PackedChoices, branch_passes, pack
 from bakeoff.engine.cohort import Cohort

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from bakeoff.base.prefix import Prefix, prefixed
 from bakeoff.base.row_groups import RowGroups, grouped
-from bakeoff.engine.backends.transfer import to_device
+from bakeoff.base.transfer import to_device
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.grouped_rows import GroupedRows
 from bakeoff.engine.join import SoftPrompts, join_left, join_prompt, merged_prompts, numbered

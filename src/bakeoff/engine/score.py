@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bakeoff.base.compiled import uncompiled
+from bakeoff.base.transfer import to_device
 from bakeoff.data.batches import BatchPlan, MicroBatch
 from bakeoff.engine.backends.memory import may_try_smaller, release_memory
-from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.batch_source import BatchSource
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.row_pass import RowPass

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bakeoff.base.transfer import to_device
 from bakeoff.data.batches import BatchPlan, Step
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
-from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.backends.worker_threads import ONE_WORKER, WorkerThreads, worker_threads_of
 from bakeoff.engine.batch_source import BatchSource, Packed
 from bakeoff.engine.cohort import Cohort

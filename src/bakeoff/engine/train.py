@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from bakeoff.base.model import Base
+from bakeoff.base.transfer import to_device
 from bakeoff.data.batches import BatchPlan, EpochOrder, Step
 from bakeoff.engine.acceleration import accelerated
 from bakeoff.engine.backends.cuda_graphs import StepGraphs
 from bakeoff.engine.backends.memory import may_try_smaller, release_memory
-from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.batch_source import BatchSource
 from bakeoff.engine.candidate import Candidate, Observer
 from bakeoff.engine.cohort import Cohort

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 import torch
 
 from bakeoff.base.wire_bases.shapes import Shape
+from bakeoff.formatting import counted
 
 _CARD: Final = """---
 license: apache-2.0
@@ -41,12 +43,13 @@ newsroom prose; it knows nothing about the world and is of no other use.
 | training loss | {train_loss:.4f} nats per token, mean of the last steps |
 | held-out loss | {held_out:.4f} nats per token on {held_out_articles} `validation` articles |
 | seed | {seed} |
-| made on | PyTorch {torch}, {machine} ({capability}), {threads} |
+| made on | {made_on} |
 | weights | SHA-256 {digest} |
 | stored as | float16; `from_pretrained` loads it as float32 |
 
-On the same kind of processor, with the same PyTorch and as many threads, the weights are the same
-to the bit; elsewhere the last bits differ, and the held-out loss should be the same within 1e-3.
+On the same kind of processor (on a CPU with as many threads), with the same PyTorch, the weights
+are the same to the bit; elsewhere the last bits differ, and the held-out loss should be the same
+within 1e-3.
 
 All people, places and companies in its data are invented. Licence: Apache-2.0.
 """
@@ -77,26 +80,48 @@ class Made:
     held_out_articles: int
 
 
-def machine() -> dict[str, str]:
-    """What the last bits of a training depend on."""
-    return {
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-    }
+def machine(device: torch.device) -> dict[str, str]:
+    """What the last bits of a training on a device depend on: of a CPU its instructions and its
+    vendor, of a GPU its model."""
+    if device.type == "cuda":
+        known = {"capability": torch.cuda.get_device_name(device)}
+    else:
+        known = {"capability": torch.backends.cpu.get_cpu_capability(), "vendor": _vendor()}
+    return {"torch": torch.__version__, "machine": platform.machine(), **known}
 
 
-def write_card(folder: Path, made: Made) -> str:
+def _vendor() -> str:
+    """Who made the processor: MKL has other kernels on another one with the same instructions."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("vendor_id"))
+    return next(named, None) or platform.processor() or "an unnamed vendor"
+
+
+def _made_on(made_on: Mapping[str, str], threads: int) -> str:
+    """What a member was made on, in words."""
+    if "vendor" not in made_on:
+        return "PyTorch {torch}, {capability}".format(**made_on)
+    kind = "{machine} of {vendor} ({capability})".format(**made_on)
+    return f"PyTorch {made_on['torch']}, {kind}, {counted(threads, 'thread', 'threads')}"
+
+
+def write_card(folder: Path, made: Made, made_on: Mapping[str, str]) -> str:
     """Writes ``README.md`` beside the weights.
+
+    Args:
+        made_on: see ``machine``.
 
     Returns:
         The SHA-256 of the weights' file.
     """
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     shape = made.shape
-    threads = f"{made.threads} thread{'' if made.threads == 1 else 's'}"
     card = _CARD.format(
-        **{**vars(made), **machine(), "threads": threads},
+        **vars(made),
+        made_on=_made_on(made_on, made.threads),
         layers=shape.layers,
         width=shape.width,
         heads=shape.heads,

@@ -82,7 +82,7 @@ def take_up(
     same = json.loads(json.dumps(dict(key)))
     try:
         found = read_unfinished(file)
-        if found is not None and found.key != same:
+        if found is not None and found.differs(same):
             raise CheckpointError(found.refusal(same))
         with safe_open(file, framework="pt") as opened:
             meta = json.loads((opened.metadata() or {})[META])

@@ -1,6 +1,7 @@
 """Trains a member of the family on wire's articles, never on highlights.
 
-All of it follows from the seed and the number of threads: the same processor gives the same file.
+All of it follows from the seed, and on a CPU from the number of threads: the same processor, or the
+same kind of GPU, gives the same file.
 Where steps are counted, an interrupted training goes on from its last checkpoint, to the bit; by
 the clock, the folder is written every few minutes and is a usable base each time.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import importlib.resources
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,9 +21,11 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, PreTrainedTokenizerFast
 from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoMLP, GPTNeoSelfAttention
 
+from bakeoff.base.transfer import sent
 from bakeoff.base.weights.references import TINY_REFERENCE
 from bakeoff.base.wire_bases.card import Made, machine, write_card
 from bakeoff.base.wire_bases.checkpoint import Standing, take_up, write_checkpoint
@@ -37,6 +41,7 @@ WINDOW: Final = 256
 TOKENIZER_ARTICLES: Final = 6_000
 HELD_OUT_ARTICLES: Final = 400
 SEED: Final = 2026
+_CPU: Final = torch.device("cpu")
 
 
 def family_tokenizer() -> PreTrainedTokenizerFast:
@@ -125,7 +130,7 @@ def held_out_loss(model: GPTNeoForCausalLM, tokenizer: PreTrainedTokenizerFast) 
     num_batches = HELD_OUT_ARTICLES * 90 // (8 * ROW_TOKENS)
     losses: list[float] = []
     for _ in range(num_batches):
-        ids_BT = stream.batch()
+        ids_BT = stream.batch().to(model.device)
         losses.append(model(input_ids=ids_BT, labels=ids_BT).loss.item())
     model.train()
     return sum(losses) / len(losses)
@@ -191,6 +196,53 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+@contextmanager
+def repeatable_kernels(device: torch.device) -> Iterator[None]:
+    """Inside, a GPU multiplies in float32, and by kernels that give the same bits each time."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with sdpa_kernel(SDPBackend.MATH):  # backward, the fused ones add in any order
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def updates(
+    model: GPTNeoForCausalLM,
+    optimizer: torch.optim.Optimizer,
+    stream: Packed,
+    learning_rate: float,
+    done: Callable[[int], float],
+    *,
+    step: int = 0,
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Trains, an update at a time, on the device that the model is on.
+
+    Args:
+        learning_rate: the highest. done: how far training is after a number of updates, from 0 to
+            1, where it ends. step: updates that were made before.
+
+    Yields:
+        How many updates were made, and the loss before the last one: a scalar on the device, since
+        reading it would have the device waited for.
+    """
+    while (share := done(step)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(learning_rate, step, share)
+        ids_BT = sent(stream.batch(), model.device)
+        loss = model(input_ids=ids_BT, labels=ids_BT, use_cache=False).loss
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        yield step, loss.detach()
+
+
 @flushed_denormals()
 def pretrain(
     name: str,
@@ -203,6 +255,7 @@ def pretrain(
     save_minutes: float = math.inf,
     checkpoint: Path | None = None,
     threads: int = 1,
+    device: torch.device = _CPU,
     report: Callable[[str], None] = print,
     stop: Callable[[], BaseException | None] = lambda: None,
 ) -> float:
@@ -213,7 +266,8 @@ def pretrain(
         steps: how many; None takes six tokens per parameter, unless ``minutes`` ends it.
         minutes: of training, by the clock. save_minutes: between what is written on the way.
         checkpoint: the file to go on from, and to write on the way; the folder without one.
-        threads: of PyTorch. report: called with how it goes.
+        threads: of PyTorch; on a GPU they change nothing. device: where it is trained.
+        report: called with how it goes.
         stop: asked after every step; what it gives is raised, once the checkpoint is written.
 
     Returns:
@@ -229,9 +283,12 @@ def pretrain(
     if steps is None and minutes is None:
         steps = round(TOKENS_PER_PARAMETER * num_parameters / (shape.rows * ROW_TOKENS))
     speed_up(model)
+    torch.nn.Module.to(model, device)
     optimizer = optimizer_for(model, shape.learning_rate)
-    key: dict[str, Any] = {**vars(shape), **machine(), "steps": steps, "threads": threads}
+    key: dict[str, Any] = {**vars(shape), **machine(device), "steps": steps, "threads": threads}
     del key["shipped"]  # where it goes changes nothing of it
+    if device.type == "cuda":
+        key |= {"device": device.type, "threads": 1}
     found = None
     if checkpoint is not None and steps is not None:
         found = take_up(checkpoint, key, model, optimizer)
@@ -244,35 +301,30 @@ def pretrain(
     stream = Packed(tokenizer, texts, shape.rows, taken=begun.taken, held=begun.held)
     done = progress(steps, minutes)
     start = last_save = time.monotonic()
-    recent, step = begun.recent, begun.step
-    while (share := done(step)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(shape.learning_rate, step, share)
-        ids_BT = stream.batch()
-        loss = model(input_ids=ids_BT, labels=ids_BT, use_cache=False).loss
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        recent = [*recent[-49:], loss.item()]
-        if step % 50 == 0:
-            made = (step - begun.step) * shape.rows * ROW_TOKENS
-            pace = made / (time.monotonic() - start)
-            mean = sum(recent) / len(recent)
-            report(f"{share:4.0%} step {step} loss {mean:.3f} {pace:.0f} tokens/s")
-        asked = stop()
-        if asked is not None or time.monotonic() - last_save > 60 * save_minutes:
-            if checkpoint is not None and steps is not None:
-                at = Standing(step=step, taken=stream.taken, held=stream.held, recent=recent)
-                write_checkpoint(checkpoint, key, model, optimizer, at)
-                report(f"kept step {step} of {steps}")
-            else:
-                save(folder, model, tokenizer)
-                report(f"saved; held-out loss {held_out_loss(model, tokenizer):.4f}")
-            last_save = time.monotonic()
-        if asked is not None:
-            raise asked
+    recent, step = deque[float | torch.Tensor](begun.recent, maxlen=50), begun.step
+    making = updates(model, optimizer, stream, shape.learning_rate, done, step=begun.step)
+    with repeatable_kernels(device):
+        for step, loss in making:
+            recent.append(loss)
+            if step % 50 == 0:
+                mean = sum(map(float, recent)) / len(recent)
+                made = (step - begun.step) * shape.rows * ROW_TOKENS
+                pace = made / (time.monotonic() - start)
+                share = min(1.0, done(step))
+                report(f"{share:4.0%} step {step} loss {mean:.3f} {pace:.0f} tokens/s")
+            asked = stop()
+            if asked is not None or time.monotonic() - last_save > 60 * save_minutes:
+                if checkpoint is not None and steps is not None:
+                    losses = [float(one) for one in recent]
+                    at = Standing(step=step, taken=stream.taken, held=stream.held, recent=losses)
+                    write_checkpoint(checkpoint, key, model, optimizer, at)
+                    report(f"kept step {step} of {steps}")
+                else:
+                    save(folder, model, tokenizer)
+                    report(f"saved; held-out loss {held_out_loss(model, tokenizer):.4f}")
+                last_save = time.monotonic()
+            if asked is not None:
+                raise asked
     save(folder, model, tokenizer)
     # Measured on what ships, float16 rounding included.
     held_out = held_out_loss(GPTNeoForCausalLM.from_pretrained(folder), tokenizer)
@@ -288,11 +340,11 @@ def pretrain(
         row_tokens=ROW_TOKENS,
         steps=step,
         tokens=step * shape.rows * ROW_TOKENS,
-        train_loss=sum(recent) / len(recent),
+        train_loss=sum(map(float, recent)) / len(recent),
         held_out=held_out,
         held_out_articles=HELD_OUT_ARTICLES,
     )
-    digest = write_card(folder, made_of)
+    digest = write_card(folder, made_of, machine(device))
     if checkpoint is not None and steps is not None:
         checkpoint.unlink(missing_ok=True)
     report(f"done: {step} steps, held-out loss {held_out:.4f}, SHA-256 {digest}")

@@ -85,8 +85,11 @@ def member_begun(name: str, cache_dir: Path) -> Unfinished | None:
 
 def making_command(name: str, begun: Unfinished | None) -> str:
     """What makes a member, or goes on with it."""
-    threads = "" if begun is None else f" --threads {begun.threads}"
-    return f"bakeoff bases make {name}{threads}"
+    command = f"bakeoff bases make {name}"
+    if begun is None:
+        return command
+    is_of_cpu = begun.device == "cpu"
+    return f"{command} --threads {begun.threads}" if is_of_cpu else f"{command} --device cuda"
 
 
 def here(name: str, cache_dir: Path) -> Path:

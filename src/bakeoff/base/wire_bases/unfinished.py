@@ -18,13 +18,17 @@ _MOST_HEADER: Final = 100_000_000
 _WORDS: Final = {
     "threads": "--threads {}",
     "steps": "--steps {}",
+    "device": "--device {}",
     "rows": "--rows {}",
     "learning_rate": "--learning-rate {:g}",
     "torch": "PyTorch {}",
     "machine": "a processor {}",
+    "vendor": "of {}",
     "capability": "its kernels for {}",
 }
 _SAID: Final = ("threads", "torch", "machine", "capability")
+_WITHOUT_IT: Final = {"device": "cpu"}
+"""What a key says that lacks a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,20 +54,35 @@ class Unfinished:
         """Of PyTorch, with which it was begun."""
         return int(self.key["threads"])
 
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``, on which it was begun; only that goes on to the bit."""
+        return str(self.key.get("device", "cpu"))
+
+    def differs(self, key: Mapping[str, Any]) -> list[str]:
+        """The names in which a training of another key is another one.
+
+        What an earlier version did not keep, such as the vendor, is in none of its keys.
+        """
+        kept, others = {**_WITHOUT_IT, **self.key}, {**_WITHOUT_IT, **key}
+        return [name for name, value in kept.items() if others.get(name) != value]
+
     def refusal(self, key: Mapping[str, Any]) -> str:
         """Why a training of another key does not go on from here, and what does."""
-        differs = [name for name, value in self.key.items() if key.get(name) != value]
+        kept, key = {**_WITHOUT_IT, **self.key}, {**_WITHOUT_IT, **key}
+        differs = self.differs(key)
         said = [*_SAID, *(name for name in differs if name not in _SAID)]
         return (
-            f"{self.file}: holds {self.how_far} of a training made with {_listed(self.key, said)}; "
+            f"{self.file}: holds {self.how_far} of a training made with {_listed(kept, said)}; "
             f"this call has {_listed(key, differs) or 'more to it'}, and only one made alike goes "
-            f"on, to the bit. With {_listed(self.key, differs) or 'the bakeoff that wrote it'} it "
+            f"on, to the bit. With {_listed(kept, differs) or 'the bakeoff that wrote it'} it "
             "goes on; delete the file to begin again"
         )
 
 
 def _listed(key: Mapping[str, Any], names: list[str]) -> str:
-    return ", ".join(_WORDS.get(name, name + " {}").format(key.get(name)) for name in names)
+    there = [name for name in names if name in key]
+    return ", ".join(_WORDS.get(name, name + " {}").format(key[name]) for name in there)
 
 
 def unfinished_file(place: Path) -> Path:

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from bakeoff.base.compiled import uncompiled
 from bakeoff.base.prefix import Prefix
+from bakeoff.base.transfer import to_device
 from bakeoff.engine.backends.memory import release_memory
-from bakeoff.engine.backends.transfer import to_device
 from bakeoff.engine.backends.worker_threads import worker_threads_of
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.generation.generate import (
