@@ -143,6 +143,12 @@ def _figures() -> Iterator[Stage]:
         limit=480,
     )
     yield Stage(
+        name="small_bases",
+        question="small bases made on the card: equal bits, no waiting, the loss of a CPU's",
+        module="gpu.stages.small_bases",
+        limit=150,
+    )
+    yield Stage(
         name="profile",
         question="the kernels that an update spends its time in, eager and captured",
         module="gpu.stages.profile",
