@@ -48,6 +48,7 @@ def main() -> None:
         rows=args.rows or shape.rows,
         learning_rate=args.learning_rate or shape.learning_rate,
     )
+    device = choose_device(args.device)
     asked = {"steps": args.steps, "minutes": args.minutes}
     length = next((f" --{name} {value:g}" for name, value in asked.items() if value), "")
     pretrain(
@@ -55,13 +56,13 @@ def main() -> None:
         shape,
         args.out,
         command=f"python tools/pretrain_tiny.py --size {args.size}{length} --rows {shape.rows} "
-        f"--learning-rate {shape.learning_rate:g} --threads {args.threads} --device {args.device}",
+        f"--learning-rate {shape.learning_rate:g} --threads {args.threads} --device {device.type}",
         steps=args.steps,
         minutes=args.minutes,
         save_minutes=args.save_minutes,
         checkpoint=unfinished_file(args.out),
         threads=args.threads,
-        device=choose_device(args.device),
+        device=device,
     )
 
 

@@ -338,7 +338,7 @@ def dry_run(out: Path, *flags: str) -> tuple[subprocess.CompletedProcess[str], d
 @pytest.mark.usefixtures("guarded")
 def test_a_dry_run_goes_through_some_stages(tmp_path: Path) -> None:
     """Those that reach into most of the house: whatever moves there is to be found here."""
-    stages = ("environment", "updates/lora", "large/none", "plan/head")
+    stages = ("environment", "updates/lora", "large/none", "plan/head", "small_bases")
     done, found = dry_run(tmp_path / "a", "--only", *stages)
     assert found == dict.fromkeys(stages, "passed"), done
     assert done.returncode == 0

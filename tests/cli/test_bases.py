@@ -204,7 +204,7 @@ def test_another_number_of_threads_leaves_what_is_unfinished(cli: Cli, place: Pa
     done = cli("bases", "make", "wire-10m")
     assert done.code == 2
     assert "wire-10m.unfinished: holds step 1,200 of 14,420 of a training made with" in done.message
-    assert "--threads 2, PyTorch 2.0, a processor x, its kernels for AVX2; this" in done.message
+    assert "--threads 2, PyTorch 2.0, a processor x, kernels for AVX2; this" in done.message
     assert [one.name for one in file.parent.iterdir()] == [file.name]
 
 
@@ -217,7 +217,10 @@ def test_what_was_begun_on_a_gpu_goes_on_there(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     without = cli("bases", "make", "wire-10m")
     assert without.code == 2
-    assert "device: 'cuda' was asked for, but PyTorch sees no CUDA device" in without.message
+    assert (
+        "wire-10m.unfinished: holds step 1,200 of 14,420 of a training on a GPU, and PyTorch sees "
+        "none here; go on where there is one, or delete the file" in without.message
+    )
     elsewhere = cli("bases", "make", "wire-10m", "--device", "cpu")
     assert elsewhere.code == 2
     assert "this call has --device cpu, " in elsewhere.message

@@ -28,7 +28,7 @@ from gpu.stages.updates import never_waiting
 SMALLEST, LARGEST = "wire-0.3m", "wire-10m"
 WARM_UP = 2
 ALLOWED = 1e-3
-"""Nats per token that the held-out loss may be from the card's that ships."""
+"""Nats per token that the held-out loss may be from a CPU's, which the shipped README has."""
 
 
 def run(report: Report, place: Place) -> None:
@@ -53,8 +53,8 @@ def run(report: Report, place: Place) -> None:
             raise SkippedError("a card of shapes has no weights to write")
         folder = member_folder(SMALLEST, place.out)
         assert folder is not None
-        card = (folder / "README.md").read_text(encoding="utf-8")
-        known = re.search(r"held-out loss \| ([\d.]+)", card)
+        text = (folder / "README.md").read_text(encoding="utf-8")
+        known = re.search(r"held-out loss \| ([\d.]+)", text)
         assert known is not None
         found["of_a_cpu"] = float(known[1])
         found["held_out"] = loss = pretrain(

@@ -178,6 +178,7 @@ def run_claims(
     suite = Suite(
         claims=claims,
         asked=list(asked),
+        is_anew=bool(names),
         carried=carried_claims(read_json(place / JSON_FILE), gone) if gone else {},
         facts=sorted(family, key=lambda one: one.parameters),
         main=facts[main],

@@ -38,6 +38,8 @@ class Evidence:
             none where no rows are drawn.
         untestable: why nothing can be said here, else None.
         unmeasured: why nothing was measured yet, else None. notes: what a reader should know.
+        is_fault: whether it is unmeasured because reading, measuring or the rule failed, and not
+            because something is not there yet.
         measured_on: the processor or card of what was measured besides its studies.
     """
 
@@ -45,6 +47,7 @@ class Evidence:
     without: Sequence[Values] = ()
     untestable: str | None = None
     unmeasured: str | None = None
+    is_fault: bool = False
     notes: tuple[str, ...] = ()
     measured_on: str = ""
 

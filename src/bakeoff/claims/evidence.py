@@ -57,7 +57,7 @@ def evidence_of(
 
 
 def _failed(name: str, error: Exception, failures: Failures) -> Evidence:
-    return Evidence(unmeasured=f"It failed: {failures.keep(name, error)}")
+    return Evidence(unmeasured=f"It failed: {failures.keep(name, error)}", is_fault=True)
 
 
 def evidence_lacking(

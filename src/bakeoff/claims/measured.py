@@ -51,7 +51,7 @@ def try_to_measure(
         if kept is not None:
             return kept
         if name in failures.claims:
-            return Evidence(unmeasured=f"Measuring failed: {failures.claims[name]}")
+            return Evidence(unmeasured=f"Measuring failed: {failures.claims[name]}", is_fault=True)
         if failures.is_stopped(suite):
             return Evidence(unmeasured=f"Measuring: {INTERRUPTED}")
         if suite.asked is not None and name not in suite.asked:
@@ -66,7 +66,7 @@ def try_to_measure(
     except BaseModelError as error:
         return Evidence(untestable=str(error))
     except Exception as error:  # also of a claim of somebody's own
-        return Evidence(unmeasured=f"Measuring failed: {failures.keep(name, error)}")
+        return Evidence(unmeasured=f"Measuring failed: {failures.keep(name, error)}", is_fault=True)
 
 
 def _measured(

@@ -16,7 +16,7 @@ from bakeoff.claims.completeness import is_whole
 from bakeoff.claims.contract import Curve
 from bakeoff.claims.estimates import Evidence, Reach
 from bakeoff.claims.evidence import evidence_lacking, evidence_of, lack_of_claim
-from bakeoff.claims.kept import keep_evidence, kept_evidence
+from bakeoff.claims.kept import is_kept_whole, settle
 from bakeoff.claims.measured import try_to_measure
 from bakeoff.claims.planning import PlannedStudy, plan_studies, why_untestable
 from bakeoff.claims.rules import Finding, is_testable, judge_family
@@ -45,7 +45,12 @@ def run_suite(suite: Suite) -> Found:
     studies = plan_studies(testable, suite.facts, suite.main, suite.size, suite.data)
     note_claims(suite)
     named = suite.claims if suite.asked is None else suite.asked
-    asked = [name for name in named if name in testable]
+    asked = [
+        name
+        for name in named
+        if name in testable
+        and (suite.is_anew or not _is_enough(suite, name, _studies_of(name, studies)))
+    ]
     if suite.deadline is None:
         _run_studies(suite, studies, asked, failures)
     else:
@@ -56,20 +61,28 @@ def run_suite(suite: Suite) -> Found:
         for name in study.claims:
             seconds[name] += study.share(name, weights) * spent
     for name, claim in testable.items():
-        own = [study for study in studies if name in study.claims]
+        own = _studies_of(name, studies)
         evidence[name], taken = evidence_of(suite, name, claim, own, failures)
         seconds[name] += taken
-        evidence[name], seconds[name] = _kept(
-            suite, name, own, evidence[name], seconds[name], failures
-        )
+        is_cut = failures.is_stopped(suite) or failures.is_late(suite)
+        has_failed = any(study.name in failures.studies for study in own)
+        try:
+            evidence[name], seconds[name] = settle(
+                suite,
+                name,
+                own,
+                evidence[name],
+                seconds[name],
+                is_whole=name in asked and not is_cut and not has_failed,
+            )
+        except Exception as error:  # the disk's, or of a claim of somebody's own
+            failures.keep(f"{name}, what is kept of it", error)
     ordered = {name: evidence[name] for name in suite.claims}
     findings = judge_family(
         {n: (suite.claims[n], found) for n, found in ordered.items()},
         others=sum(map(is_testable, suite.carried.values())),
     )
-    names = {
-        name: [study.name for study in studies if name in study.claims] for name in suite.claims
-    }
+    names = {name: [study.name for study in _studies_of(name, studies)] for name in suite.claims}
     return Found(
         findings=findings,
         evidence=ordered,
@@ -100,28 +113,15 @@ def _untestable(suite: Suite, failures: Failures) -> dict[str, Evidence]:
     return found
 
 
-def _kept(
-    suite: Suite,
-    name: str,
-    studies: Sequence[PlannedStudy],
-    evidence: Evidence,
-    seconds: float,
-    failures: Failures,
-) -> tuple[Evidence, float]:
-    """A claim's evidence, kept for later calls or, where it lacks something, as one kept it.
+def _studies_of(claim: str, studies: Sequence[PlannedStudy]) -> list[PlannedStudy]:
+    return [study for study in studies if claim in study.claims]
 
-    Returns:
-        The evidence, and the seconds that it took.
-    """
-    if evidence.unmeasured is not None:
-        kept = kept_evidence(suite, name, suite.claims[name], studies, evidence.unmeasured)
-        return (evidence, seconds) if kept is None else (kept.evidence, max(seconds, kept.seconds))
-    if evidence.values:
-        try:
-            keep_evidence(suite, name, studies, evidence, seconds)
-        except StoreError as error:
-            failures.keep(name, error)
-    return evidence, seconds
+
+def _is_enough(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> bool:
+    """Whether a claim whose studies lack something was decided, with all its seeds."""
+    return any(not _is_there(suite, study, name) for study in studies) and is_kept_whole(
+        suite, name, studies
+    )
 
 
 def _planned(suite: Suite, name: str, family: int, failures: Failures) -> Reach | None:
@@ -163,7 +163,7 @@ def _run_in_time(
         if failures.is_stopped(suite) or failures.is_late(suite):
             return
         begun.append(name)
-        own = [study for study in studies if name in study.claims]
+        own = _studies_of(name, studies)
         late = [one for one in own if not is_whole(suite.place_of(one), _of_call(one, [name]))]
         _run_studies(suite, late, begun, failures)
         claim = suite.claims[name]

@@ -55,6 +55,8 @@ class Suite:
         device: ``cpu``, ``cuda`` or ``cuda:1``. out: the folder. run_study: see there.
         asked: the claims of this call, in their order; the others are those that earlier calls
             tested in this folder, of which nothing is run. None asks for all.
+        is_anew: whether what is asked for is trained and measured where it was decided and its
+            studies are gone; else what was kept of it is enough.
         carried: by name, the entries of claims that earlier calls tested here and that are not
             installed now. They are shown as they are, and count in the family.
         say: shows what is being done. deadline: on the monotonic clock, None has no end.
@@ -70,6 +72,7 @@ class Suite:
     out: Path
     run_study: RunStudy
     asked: Sequence[str] | None = None
+    is_anew: bool = True
     carried: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     say: Callable[[str], None] = lambda text: None
     deadline: float | None = None
@@ -80,6 +83,10 @@ class Suite:
         """Inside, a signal ends what is done at once."""
         with nullcontext() if self.signals is None else self.signals.at_once():
             yield
+
+    def is_named(self, claim: str) -> bool:
+        """Whether the call names a claim, and does not only ask for all there are."""
+        return self.is_anew and (self.asked is None or claim in self.asked)
 
     @property
     def is_late(self) -> bool:
@@ -175,7 +182,7 @@ def noted_claims(out: Path) -> list[str]:
     note = out / STUDIES / CLAIMS_NOTE
     lines = note.read_text(encoding="utf-8").splitlines() if note.exists() else []
     noted = [line.removeprefix("- ").strip() for line in lines if line.startswith("- ")]
-    kept = sorted(file.stem for file in (out / EVIDENCE).glob("*.json"))
+    kept = sorted(file.stem for file in (out / EVIDENCE).glob("[!.]*.json"))
     return list(dict.fromkeys((*noted, *kept)))
 
 

@@ -149,8 +149,16 @@ def make(
         place, begun = out or made_folder(name, cache_folder()), None
         with suppress(OSError):  # the training says what is wrong with it
             begun = read_unfinished(unfinished_file(place))
-        chosen = choose_device(device or ("auto" if begun is None else begun.device))
-        how = f"--threads {threads}" if chosen.type == "cpu" else f"--device {chosen.type}"
+        chosen = choose_device(device or "auto")
+        if begun is not None and device is None:
+            if begun.device == "cuda" and chosen.type == "cpu":
+                raise ConfigError(
+                    f"{begun.file}: holds {begun.how_far} of a training on a GPU, and PyTorch sees "
+                    "none here; go on where there is one, or delete the file to begin again"
+                )
+            chosen = choose_device(begun.device)
+        threads_too = f" --threads {threads}" if chosen.type == "cpu" else ""
+        how = f"--device {chosen.type}{threads_too}"
         place.parent.mkdir(parents=True, exist_ok=True)
         short = ("" if steps is None else f" --steps {steps}") + " --out DIR" * (out is not None)
         try:

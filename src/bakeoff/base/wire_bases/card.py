@@ -84,10 +84,13 @@ def machine(device: torch.device) -> dict[str, str]:
     """What the last bits of a training on a device depend on: of a CPU its instructions and its
     vendor, of a GPU its model."""
     if device.type == "cuda":
-        known = {"capability": torch.cuda.get_device_name(device)}
-    else:
-        known = {"capability": torch.backends.cpu.get_cpu_capability(), "vendor": _vendor()}
-    return {"torch": torch.__version__, "machine": platform.machine(), **known}
+        return {"torch": torch.__version__, "capability": torch.cuda.get_device_name(device)}
+    return {
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "vendor": _vendor(),
+    }
 
 
 def _vendor() -> str:

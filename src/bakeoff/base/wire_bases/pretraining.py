@@ -223,6 +223,7 @@ def updates(
     """Trains, an update at a time, on the device that the model is on.
 
     Args:
+        model: as ``speed_up`` left it.
         learning_rate: the highest. done: how far training is after a number of updates, from 0 to
             1, where it ends. step: updates that were made before.
 
@@ -230,11 +231,15 @@ def updates(
         How many updates were made, and the loss before the last one: a scalar on the device, since
         reading it would have the device waited for.
     """
+    # Four axes, so that Transformers takes it as it is: making its own waits for a GPU. What
+    # attends here reads none.
+    no_mask = torch.zeros((1, 1, 1, 1), device=model.device)
     while (share := done(step)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = rate_at(learning_rate, step, share)
         ids_BT = sent(stream.batch(), model.device)
-        loss = model(input_ids=ids_BT, labels=ids_BT, use_cache=False).loss
+        found = model(input_ids=ids_BT, attention_mask=no_mask, labels=ids_BT, use_cache=False)
+        loss = found.loss
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -23,10 +23,10 @@ _WORDS: Final = {
     "learning_rate": "--learning-rate {:g}",
     "torch": "PyTorch {}",
     "machine": "a processor {}",
-    "vendor": "of {}",
-    "capability": "its kernels for {}",
+    "vendor": "a processor of {}",
+    "capability": "kernels for {}",
 }
-_SAID: Final = ("threads", "torch", "machine", "capability")
+_SAID: Final = ("threads", "torch", "machine", "vendor", "capability")
 _WITHOUT_IT: Final = {"device": "cpu"}
 """What a key says that lacks a name."""
 
