@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from bakeoff.base.weights.inventory import ListedBase, list_bases
 from bakeoff.base.weights.sources import load_source
 from bakeoff.base.wire_bases import pretraining
-from bakeoff.base.wire_bases.card import machine
+from bakeoff.base.wire_bases.card import _made_on, machine
 from bakeoff.base.wire_bases.pretraining import build_model, pretrain, train_tokenizer
 from bakeoff.base.wire_bases.shapes import (
     FAMILY,
@@ -73,6 +73,13 @@ def test_the_same_steps_give_the_same_file_and_the_card_names_it(
     card = (tmp_path / "first" / "README.md").read_text(encoding="utf-8")
     assert f"SHA-256 {first}" in card
     assert "| steps | 6 |" in card and "| tokens | 3,072," in card
+
+
+def test_a_card_says_what_the_bits_hang_on() -> None:
+    of_cpu = {"torch": "2.0", "machine": "x86_64", "capability": "AVX2", "vendor": "Someone"}
+    assert _made_on(of_cpu, 2) == "PyTorch 2.0, x86_64 of Someone (AVX2), 2 threads"
+    assert set(machine(CPU)) == set(of_cpu) and all(machine(CPU).values())
+    assert _made_on({"torch": "2.0", "capability": "NVIDIA H100"}, 1) == "PyTorch 2.0, NVIDIA H100"
 
 
 def test_an_interrupted_training_goes_on_to_the_bit(

@@ -54,6 +54,9 @@ def test_claims_are_registered_and_come_with_packages(monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError, match="is a claim already"):
         registry.register_claim(mine)
 
+    with pytest.raises(ConfigError, match=r"register_claim: '\.\./made' cannot name a folder"):
+        registry.register_claim(made(name="../made"))
+
     theirs = importlib.metadata.EntryPoint(
         "theirs", "tests.claims.test_rules:FULL", "bakeoff.claims"
     )
@@ -61,6 +64,9 @@ def test_claims_are_registered_and_come_with_packages(monkeypatch: pytest.Monkey
     assert "theirs" in claim_names()
     with pytest.raises(ConfigError, match=r"is no bakeoff.claims.Claim of that name"):
         claim_named("theirs")
+    monkeypatch.setitem(registry._plugins.__dict__, "points", {"a/b": theirs})
+    with pytest.raises(ConfigError, match="'a/b' cannot name a folder"):
+        claim_named("a/b")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Final
 
 from bakeoff.claims.contract import Claim
 from bakeoff.errors import ConfigError
+from bakeoff.methods.entries import check_name
 from bakeoff.plugins import Plugins
 
 OF_THE_SEED: Final = (
@@ -54,7 +55,8 @@ def claim_named(name: str) -> Claim:
     """The claim of that name.
 
     Raises:
-        ConfigError: there is none, or its package cannot be imported.
+        ConfigError: there is none, its package cannot be imported, or the name of a package's claim
+            cannot name a file.
     """
     if name in BUILT_IN:
         found: Claim = importlib.import_module(f"bakeoff.claims.{name}").CLAIM
@@ -68,6 +70,7 @@ def claim_named(name: str) -> Claim:
         raise ConfigError(
             f"bakeoff claims: {name!r} is not a claim{hint} Known: {', '.join(known)}"
         )
+    check_name("bakeoff claims", name)
     loaded = _plugins.load(name, where="bakeoff claims")
     if not isinstance(loaded, Claim) or loaded.name != name:
         raise _plugins.unfit(
@@ -118,10 +121,11 @@ def register_claim(claim: Claim) -> None:
     """Adds a claim for this process.
 
     Raises:
-        ConfigError: its name is taken.
+        ConfigError: its name is taken, or cannot name a file.
     """
     if not isinstance(claim, Claim):
         raise ConfigError(f"register_claim({claim!r}): give a bakeoff.claims.Claim")
+    check_name("register_claim", claim.name)
     if claim.name in claim_names():
         raise ConfigError(f"register_claim: {claim.name!r} is a claim already; choose another name")
     _registered[claim.name] = claim
