@@ -50,13 +50,15 @@ def settle(
     found: Evidence,
     seconds: float,
     *,
-    is_whole: bool,
+    is_run: bool,
+    is_cut: bool,
 ) -> tuple[Evidence, float]:
     """What a claim is decided by: what is there now, kept for later calls, or what one has kept.
 
     Args:
         studies: the claim's. found: what they and its measurement give now. seconds: what that
-            took. is_whole: whether this call ran all of it; else more that was kept counts.
+            took. is_run: whether the call was to train and measure it.
+        is_cut: whether it came not to the end of that; more that was kept counts then.
 
     Raises:
         StoreError: what was found cannot be kept.
@@ -65,14 +67,14 @@ def settle(
         return found, seconds
     kept = kept_evidence(suite, name, studies)
     if found.unmeasured is not None:
-        is_anew = suite.claims[name].measure is not None and suite.is_named(name)
-        if kept is None or is_anew:  # perhaps on another device, of which nothing was kept
+        is_measured = suite.claims[name].measure is not None
+        if kept is None or (is_run and is_measured):  # on another device, perhaps
             return found, seconds
         return _noted(suite, name, kept, _INSTEAD, found.unmeasured), kept.seconds
     if not found.values:  # untestable, as its studies came out
         with disk_errors(_file_of(suite, name)):
             _file_of(suite, name).unlink(missing_ok=True)
-    elif kept is not None and not is_whole and _is_more(kept.evidence.values, found.values):
+    elif kept and (is_cut or not is_run) and _is_more(kept.evidence.values, found.values):
         return _noted(suite, name, kept, _LESS, ""), kept.seconds
     else:
         _keep(suite, name, studies, found, seconds)

@@ -64,7 +64,6 @@ def run_suite(suite: Suite) -> Found:
         own = _studies_of(name, studies)
         evidence[name], taken = evidence_of(suite, name, claim, own, failures)
         seconds[name] += taken
-        is_cut = failures.is_stopped(suite) or failures.is_late(suite)
         has_failed = any(study.name in failures.studies for study in own)
         try:
             evidence[name], seconds[name] = settle(
@@ -73,7 +72,8 @@ def run_suite(suite: Suite) -> Found:
                 own,
                 evidence[name],
                 seconds[name],
-                is_whole=name in asked and not is_cut and not has_failed,
+                is_run=name in asked,
+                is_cut=has_failed or failures.is_stopped(suite) or failures.is_late(suite),
             )
         except Exception as error:  # the disk's, or of a claim of somebody's own
             failures.keep(f"{name}, what is kept of it", error)

@@ -84,10 +84,6 @@ class Suite:
         with nullcontext() if self.signals is None else self.signals.at_once():
             yield
 
-    def is_named(self, claim: str) -> bool:
-        """Whether the call names a claim, and does not only ask for all there are."""
-        return self.is_anew and (self.asked is None or claim in self.asked)
-
     @property
     def is_late(self) -> bool:
         """Whether the budget has ended."""
