@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from bakeoff.api.claims import run_claims
+from bakeoff.claims import registry
 from bakeoff.claims.contract import SIZES, Noise, Part, Planted
 from bakeoff.claims.kept import _key_of
 from bakeoff.claims.listing import NOMINAL
@@ -338,3 +339,16 @@ def test_a_claim_of_a_package_s_own_kind_is_kept(data: Any, tmp_path: Path) -> N
     shutil.rmtree(tmp_path / STUDIES)
     later = replace(suite, claims={"made": mine, **claims_named([INIT])}, asked=[INIT])
     assert run_suite(later).findings["made"].effect == found.findings["made"].effect
+
+
+def test_the_command_without_names_trains_nothing_again(
+    planted: Study, cli: Any, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "BUILT_IN", (FULL_RANK, INIT))
+    assert cli("claims", FULL_RANK, "--out", "out").code == 0
+    shutil.rmtree(place / "out" / STUDIES)
+    planted.ran.clear()
+    assert cli("claims", "--out", "out").code == 0
+    assert [name.split("-")[1] for name, _ in planted.ran] == ["labels"]
+    assert cli("claims", FULL_RANK, "--out", "out").code == 0
+    assert [name.split("-")[1] for name, _ in planted.ran] == ["labels", "main"]

@@ -90,7 +90,8 @@ def run_claims(
     together, as one family.
 
     Args:
-        names: of claims; none takes all, or those of ``quick``.
+        names: of claims; none takes all, or those of ``quick``, of which what was decided is not
+            trained again where its studies are gone.
         quick: small designs, on ``tiny``.
         base: that claims not about scale are tested on; ``tiny`` without, or the first of
             ``bases``, among which it need not be. bases: of one family, for claims about scale.
