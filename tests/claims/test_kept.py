@@ -76,6 +76,7 @@ def test_a_claim_is_decided_to_the_bit_when_its_studies_are_gone(
             "It is decided by what an earlier call kept of it "
             "(evidence/full_rank_lora_is_full.json). What is there now would not decide it: "
         )
+        assert note.endswith(": there are no results yet.")
         seconds = found.pop("seconds")
         assert found == {k: v for k, v in expected.items() if k not in ("notes", "seconds")}
         assert seconds == expected["seconds"]

@@ -27,7 +27,7 @@ from bakeoff.runs.reading import read_json
 from bakeoff.version import __version__
 
 _NOTE: Final = "It is decided by what an earlier call kept of it ({file}). What is there now "
-_INSTEAD: Final = _NOTE + "would not decide it: {why}"
+_INSTEAD: Final = _NOTE + "would not decide it: {why}."
 _LESS: Final = _NOTE + "is less."
 
 
@@ -70,7 +70,8 @@ def settle(
         is_measured = suite.claims[name].measure is not None
         if kept is None or (is_run and is_measured):  # on another device, perhaps
             return found, seconds
-        return _noted(suite, name, kept, _INSTEAD, found.unmeasured), kept.seconds
+        lack = found.unmeasured.partition(";")[0].rstrip(".")  # what goes on is another matter
+        return _noted(suite, name, kept, _INSTEAD, lack), kept.seconds
     if not found.values:  # untestable, as its studies came out
         with disk_errors(_file_of(suite, name)):
             _file_of(suite, name).unlink(missing_ok=True)

@@ -88,12 +88,11 @@ def claims(
     from bakeoff.claims.contract import SIZES
     from bakeoff.claims.registry import claims_named
 
-    # Those that are run are read again there, where what is left out is said.
-    say = _say_left_out if listed else _say_nothing
-    chosen = claims_named(names or (), quick=quick, left_out=say)
     if listed:
+        chosen = claims_named(names or (), quick=quick, left_out=_say_left_out)
         _list(chosen, SIZES["quick" if quick else "full"])
         return
+    claims_named(names or (), quick=quick)  # a wrong name is said at once
     family = None if bases is None else [one.strip() for one in bases.split(",") if one.strip()]
     if family is not None and (not family or len(set(family)) < len(family)):
         raise ConfigError(
@@ -140,10 +139,6 @@ def _say_failed(found: ClaimResults) -> None:
         said = "".join(f"\n  {one}" for one in found.failed)
         goes_on = "Once that is mended, the same command goes on."
         sys.stderr.write(f"error: not all was run or measured:{said}\n{goes_on}\n")
-
-
-def _say_nothing(text: str) -> None:
-    pass
 
 
 def _say_left_out(text: str) -> None:
