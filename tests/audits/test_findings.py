@@ -123,6 +123,73 @@ class TestOneRanking:
         assert "very runs" in wording.scope(found) and "other seeds" in wording.scope(found)
         assert found.missing == ("Three runs or more of each method, with different seeds.",)
 
+    @pytest.mark.parametrize(("share", "rows"), [(0.98, 50), (0.9, 20)])
+    def test_an_interval_of_a_share_holds_it_and_stays_a_share(
+        self, share: float, rows: int
+    ) -> None:
+        rng, held = np.random.default_rng(11), 0
+        for _ in range(300):
+            methods = {n: (rng.random((1, rows)) < share).astype(float) for n in "ab"}
+            found = separate(scored(methods, "accuracy"), ALPHA)
+            assert found.low.min() >= 0.0 and found.high.max() <= 1.0
+            held += int(((found.low <= share) & (share <= found.high)).sum())
+        assert held / 600 >= 0.95
+
+    def test_few_rows_are_warned_of_as_a_study_does(self) -> None:
+        rng, warned = np.random.default_rng(12), 0
+        for _ in range(6):
+            ease = rng.normal(size=1000)
+            methods = {
+                name: (
+                    ease + 0.3 * rng.normal(size=(3, 1000)) + 0.12 * rng.normal(size=(3, 1)) > -q
+                ).astype(float)
+                for name, q in (("a", 1.7), ("b", 1.5))
+            }
+            expected = bakeoff.compare(methods, higher_is_better=True, margin=0.01).warnings
+            warnings = judge_ranking(*_with(scored(methods, "accuracy")), ALPHA).warnings
+            assert bool(warnings) == bool(expected)
+            warned += bool(warnings)
+        assert warned == 0
+        # One row makes all of the difference.
+        flat = {"a": np.full((1, 40), 2.0), "b": np.full((1, 40), 2.0)}
+        flat["a"] += 0.01 * rng.normal(size=(1, 40))
+        flat["b"][0, 0] += 30.0
+        assert judge_ranking(*_with(scored(flat)), ALPHA).warnings
+
+    def test_figures_that_tie_by_rounding_show_no_spread(self) -> None:
+        runs = [
+            Run(group="g", method=name, seed=str(s), metric="acc", value=value, place="")
+            for name, value in (("a", 0.81), ("b", 0.80))
+            for s in range(3)
+        ]
+        ranking = build_rankings(runs, margin=None, lower=())[0]
+        separation = separate(ranking, ALPHA)
+        found = judge_ranking(ranking, separation, ALPHA)
+        assert (found.separable, found.equivalent) == (0, 0)
+        assert not np.isfinite([separation.low, separation.high]).any()
+
+    @pytest.mark.parametrize(
+        ("metric", "margin", "is_share"),
+        [
+            ("nll", 0.05, False),
+            ("bits_per_byte", None, False),
+            ("latency_seconds", None, False),
+            ("accuracy", 0.02, True),
+            ("wer", None, True),
+        ],
+    )
+    def test_a_share_is_one_by_its_name(
+        self, metric: str, margin: float | None, is_share: bool
+    ) -> None:
+        runs = [
+            Run(group="g", method=name, seed="0", metric=metric, value=0.5, place="")
+            for name in "ab"
+        ]
+        ranking = build_rankings(runs, margin=margin, lower=())[0]
+        assert ranking.is_share == is_share
+        if margin is None:
+            assert ranking.margin == (0.01 if is_share else 0.0)
+
     def test_two_runs_are_their_mean_and_say_nothing_of_seeds(self) -> None:
         rng = np.random.default_rng(4)
         noise = rng.normal(size=(2, 2, 100))

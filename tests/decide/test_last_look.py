@@ -12,6 +12,9 @@ from bakeoff.decide.last_look import last_look
 from bakeoff.decide.recommendation import recommend
 from bakeoff.decide.referee.recommend import Outcome
 from bakeoff.engine.options import AdaptiveSeeds
+from bakeoff.report.answer import build_answer
+from bakeoff.report.page import family_words
+from bakeoff.report.table import build_rows
 from bakeoff.runs.decisions import LookRecord
 from bakeoff.runs.records import Results
 from bakeoff.study.judging import level_of
@@ -98,9 +101,30 @@ def test_it_is_said_which_look_it_is() -> None:
     raise AssertionError("no study ended at the second look")
 
 
+def test_those_behind_before_are_not_counted_as_if_they_were_not_there() -> None:
+    why = first_at(5).recommendation.why
+    assert "no worse than any other method that no earlier look had shown behind by the" in why
+
+
+def test_the_report_names_the_level_of_the_look_beside_that_of_the_pairs() -> None:
+    for seed in range(40):
+        _, results, names = run_by_looks(seed, 0.06)
+        answer = build_answer(results, build_rows(results))
+        look = last_look(results, names)
+        assert look is not None
+        level = f"at the level of its look, {100 * (1 - look.alpha):.3g}\u00a0%"
+        assert f"family of its own {level}: a" in family_words(results, answer)
+        assert "the same level" not in answer.sure
+        if level in answer.sure:
+            return
+    raise AssertionError("no study was decided where a pair is not")
+
+
 def test_a_given_number_of_seeds_has_no_looks() -> None:
     results = study_of({"lora": 2.0, "head": 2.5})
     assert last_look(results, ["lora", "head"]) is None
+    answer = build_answer(results, build_rows(results))
+    assert "family of its own at the same level: a" in family_words(results, answer)
     assert "look" not in results.recommendation.why
 
 

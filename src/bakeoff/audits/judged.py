@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -81,7 +80,7 @@ def judge_ranking(
         detectable=alone,
         detectable_among_all=among_all,
         rows_for_margin=_rows_for(ranking, alone),
-        warnings=tuple(_warnings(separation, names)),
+        warnings=tuple(_warnings(ranking, separation)),
         missing=tuple(missing_from(ranking)),
         unlike=tuple(unlike_sentences(settings_that_differ(ranking), len(names))),
     )
@@ -122,11 +121,18 @@ def _rows_for(ranking: Ranking, detectable: float | None) -> int | None:
     return math.ceil(rows) if rows < _MOST_ROWS else None
 
 
-def _warnings(separation: Separation, names: Sequence[str]) -> list[str]:
-    """Pairs of which a few rows make most of the difference."""
-    tests = separation.tests
-    rows = tests.freedom.max()
-    skewed = np.triu((rows < _COCHRAN * separation.skewness**2) & tests.tested, 1)
+def _warnings(ranking: Ranking, separation: Separation) -> list[str]:
+    """Pairs of which a few rows make most of the difference.
+
+    As of a study's pairs: it only matters where the rows make much of the variance.
+    """
+    tests, names = separation.tests, ranking.methods
+    if ranking.basis != "scores":
+        return []  # nothing is known of single rows
+    rows = ranking.scores_of(names[0]).shape[-1]
+    skewed = rows < _COCHRAN * separation.skewness**2
+    skewed &= separation.row_variance >= 0.5 * tests.variance
+    skewed = np.triu(skewed & tests.tested, 1)
     if not skewed.any():
         return []
     first = [f"{names[i]} and {names[j]}" for i, j in zip(*np.nonzero(skewed), strict=True)]

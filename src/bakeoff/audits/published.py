@@ -16,6 +16,9 @@ _LOWER = frozenset({
     "errors", "bpb", "brier", "drift", "fid", "lpips", "latency", "seconds", "time", "memory",
     "bytes",
 })  # fmt: skip
+# Of these, those that are shares of rows or words, as accuracy is; the rest are amounts.
+_SHARES = frozenset({"wer", "cer", "ter", "error", "errors", "brier"})
+_AMOUNTS = (_LOWER - _SHARES) | {"nats", "bits", "byte", "ms", "speed", "tokens"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,5 +95,13 @@ class Published:
 
 def lower_is_better(metric: str) -> bool:
     """Whether a metric's name says that less of it is better."""
-    words = metric.lower().replace("_", " ").replace("-", " ").replace(",", " ").split()
-    return any(word in _LOWER for word in words)
+    return any(word in _LOWER for word in _words(metric))
+
+
+def is_amount(metric: str) -> bool:
+    """Whether a metric's name says that it is no share, whatever its values."""
+    return any(word in _AMOUNTS for word in _words(metric))
+
+
+def _words(metric: str) -> list[str]:
+    return metric.lower().replace("_", " ").replace("-", " ").replace(",", " ").split()

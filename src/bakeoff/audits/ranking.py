@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from bakeoff.audits.published import Floats, Run, lower_is_better
+from bakeoff.audits.published import Floats, Run, is_amount, lower_is_better
 
 Basis = Literal["scores", "shares", "errors", "none"]
 """What is known of the rows: each one's scores, the share that is right, a standard error."""
@@ -83,8 +83,8 @@ class Ranking:
 
     @cached_property
     def is_share(self) -> bool:
-        """Whether all values are in 0..1, and so written as points."""
-        return all(0.0 <= run.value <= 1.0 for run in self.every_run) and self.margin != _NATS
+        """Whether values are shares of 1, by the metric's name and theirs: written as points."""
+        return _are_shares(self.metric, self.every_run)
 
     def scores_of(self, method: str) -> Floats:
         """[S, N] the scores of a method's runs, rows in the same order for all methods."""
@@ -182,4 +182,8 @@ def _ranking(
 def _margin(metric: str, runs: Sequence[Run]) -> float:
     if any(word in metric.lower() for word in _NATS_WORDS):
         return _NATS
-    return _POINT if all(0.0 <= run.value <= 1.0 for run in runs) else 0.0
+    return _POINT if _are_shares(metric, runs) else 0.0
+
+
+def _are_shares(metric: str, runs: Sequence[Run]) -> bool:
+    return not is_amount(metric) and all(0.0 <= run.value <= 1.0 for run in runs)

@@ -18,10 +18,13 @@ from bakeoff.audits.ranking import Ranking
 from bakeoff.decide.referee.components import Components, components_of, raised_variances
 from bakeoff.decide.referee.distributions import chi_square_quantile, t_quantile
 from bakeoff.decide.referee.influence import Influence, of_means
+from bakeoff.decide.referee.intervals import half_width, within_bounds
 from bakeoff.decide.referee.pairs import MIN_DIFFERING_ROWS, MIN_SEEDS, PairTests, pair_tests
 
 # As good as infinitely many: of a variance that is known and not estimated.
 _KNOWN = 1e9
+# A share of the largest figure; less of a spread is that of the arithmetic.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +74,42 @@ def _from_scores(ranking: Ranking, of_methods: bool, alpha: float) -> Separation
         fixed = not of_methods or name in ranking.baselines
         parts.append(components_of(influence, one_run_is_fixed=fixed))
     seeds = raised_variances(parts)
-    rows = np.array([part.rows.var(ddof=1) / part.rows.size for part in parts])
-    own = np.array([part.residual for part in parts])
-    half = _half_width(rows, np.maximum(seeds.variance - own, 0.0), seeds.freedom, alpha)
-    known = np.array([m.fixed or m.num_seeds >= MIN_SEEDS for m in parts])
-    half = np.where(known, half, np.inf)
+    half = np.array(
+        [
+            float(half_width(part, seeds, k, alpha))
+            if part.fixed or part.num_seeds >= MIN_SEEDS
+            else np.inf
+            for k, part in enumerate(parts)
+        ]
+    )
     tests = pair_tests(parts, seeds)
+    low, high = _within(ranking, half, parts[0].rows.shape[-1], alpha)
     return Separation(
         tests=tests,
         of_methods=of_methods,
         row_variance=tests.row_variance,
         skewness=tests.skewness,
-        low=ranking.values - half,
-        high=ranking.values + half,
+        low=low,
+        high=high,
     )
+
+
+def _within(ranking: Ranking, half: Floats, rows: int, alpha: float) -> tuple[Floats, Floats]:
+    """Each value's interval, within what a share may be.
+
+    Args:
+        ranking: which. half: [M] of the interval, infinite where nothing is known of it.
+        rows: of the test set. alpha: 1 - level.
+    """
+    if not ranking.is_share:
+        return ranking.values - half, ranking.values + half
+    ends = [
+        within_bounds(float(value), float(one), (0.0, 1.0), rows, alpha)
+        if np.isfinite(one)
+        else (-np.inf, np.inf)
+        for value, one in zip(ranking.values, half, strict=True)
+    ]
+    return np.array([low for low, _ in ends]), np.array([high for _, high in ends])
 
 
 def _as_one_run(influence: Influence) -> Influence:
@@ -102,6 +127,8 @@ def _from_figures(ranking: Ranking, of_methods: bool, alpha: float) -> Separatio
     values, size = ranking.values, len(ranking.methods)
     parts = [_figures(ranking, name) for name in ranking.methods]
     seeds = raised_variances(parts)
+    tied = seeds.variance <= (_ROUNDING * np.array([float(part.scale) for part in parts])) ** 2
+    by_seeds = np.where(tied, 0.0, seeds.variance)
     single = np.array([row_variance(ranking, name) for name in ranking.methods])
     rows = single[:, None] + single[None, :]
     tested = np.ones((size, size), dtype=np.bool_)
@@ -112,10 +139,11 @@ def _from_figures(ranking: Ranking, of_methods: bool, alpha: float) -> Separatio
     has_seeds = np.ones((size, size), dtype=np.bool_)
     if of_methods:
         ready = np.array([m.fixed or m.num_seeds >= MIN_SEEDS for m in parts])
-        variance = rows + seeds.variance[:, None] + seeds.variance[None, :]
-        own = seeds.variance**2 / np.maximum(seeds.freedom, 1.0)
+        variance = rows + by_seeds[:, None] + by_seeds[None, :]
+        own = by_seeds**2 / np.maximum(seeds.freedom, 1.0)
         squares = own[:, None] + own[None, :]
         has_seeds = ready[:, None] & ready[None, :]
+        tested &= variance > 0.0  # else figures tie by their rounding, and no rows are known
     elif ranking.basis == "none":
         has_seeds[:] = False
     freedom = np.where(squares > 0.0, variance**2 / np.where(squares > 0.0, squares, 1.0), _KNOWN)
@@ -127,7 +155,7 @@ def _from_figures(ranking: Ranking, of_methods: bool, alpha: float) -> Separatio
         has_seeds=has_seeds,
         tested=tested & has_seeds,
     )
-    low, high = _intervals(ranking, single, seeds.variance * of_methods, seeds.freedom, alpha)
+    low, high = _intervals(ranking, single, by_seeds * of_methods, seeds.freedom, alpha)
     return Separation(
         tests=tests,
         of_methods=of_methods,
@@ -157,7 +185,10 @@ def _figures(ranking: Ranking, name: str) -> Components:
     values = np.array([run.value for run in ranking.runs[name]])
     count = len(values)
     variance = float(values.var(ddof=1)) / count if count > 1 else 0.0
-    fixed = (count > 1 and variance == 0.0) or (count == 1 and name in ranking.baselines)
+    scale = float(np.abs(values).max())
+    is_tied = variance <= (_ROUNDING * scale) ** 2
+    # Equal figures of a trained method are rounded, not runs that are the same.
+    fixed = name in ranking.baselines and (count == 1 or is_tied)
     return Components(
         num_seeds=count,
         mean=np.asarray(values.mean()),
@@ -167,7 +198,7 @@ def _figures(ranking: Ranking, name: str) -> Components:
         seed_variance=np.asarray(variance),
         residual=np.asarray(0.0),
         fixed=np.asarray(fixed),
-        scale=np.asarray(np.abs(values).max()),
+        scale=np.asarray(scale),
     )
 
 
@@ -189,16 +220,17 @@ def _intervals(
 ) -> tuple[Floats, Floats]:
     """Of each method's own value: Wilson's of a share of one run, else by t."""
     values, count = ranking.values, ranking.num_rows or 1
-    if ranking.basis == "none" and not seeds.any():
-        return np.full_like(values, -np.inf), np.full_like(values, np.inf)
     if ranking.basis == "shares" and not seeds.any():
         square = float(t_quantile(_KNOWN, 1.0 - alpha / 2.0)) ** 2
         middle = (values + square / (2.0 * count)) / (1.0 + square / count)
         inner = values * (1.0 - values) / count + square / (4.0 * count**2)
         half = np.sqrt(square * inner) / (1.0 + square / count)
         return middle - half, middle + half
-    half = _half_width(rows, seeds, freedom, alpha)
-    return values - half, values + half
+    # Where neither rows nor seeds are known to vary, nothing is known of the value.
+    half = np.where(rows + seeds > 0.0, _half_width(rows, seeds, freedom, alpha), np.inf)
+    if ranking.num_rows is None:
+        return values - half, values + half
+    return _within(ranking, half, count, alpha)
 
 
 def _half_width(rows: Floats, seeds: Floats, freedom: Floats, alpha: float) -> Floats:

@@ -157,6 +157,7 @@ def _case(
     results: Results, decision: DecisionRecord, inside: Sequence[str], *, has_outside: bool
 ) -> _Case:
     metric, look = results.primary, last_look(results, inside)
+    were_behind = () if look is None else tuple(look.behind)
     finished = finished_methods(results)
     estimates = {name: tested(results, m) for name, m in finished.items()} | {
         name: tested(results, b) for name, b in results.baselines.items()
@@ -178,13 +179,13 @@ def _case(
         margin=0.0 if margin is None else margin.value,
         alpha=1.0 - decision.level if look is None else look.alpha,
         baselines=baselines,
-        candidates=inside if look is None else [n for n in inside if n not in look.behind],
+        candidates=[name for name in inside if name not in were_behind],
         costs={name: places[price] for name, price in prices.items()} if len(places) > 1 else None,
         unit=unit_of(results, metric.name, evidence.num_rows),
         metric=metric.name,
         written=lambda value: amount_words(metric.unit, value),
         labels={name: label_of(results, name) for name in baselines},
-        scope=" within the limits" if has_outside else "",
+        scope=_scope(has_outside=has_outside, are_behind=bool(were_behind)),
         why_no_margin=_BY_PLACE if margin is not None and margin.source == "judge" else "",
     )
     return _Case(
@@ -195,6 +196,13 @@ def _case(
         question=question,
         look=look,
     )
+
+
+def _scope(*, has_outside: bool, are_behind: bool) -> str:
+    """Which methods the rules speak of, where it is not all of them."""
+    if are_behind:
+        return " that no earlier look had shown behind"
+    return " within the limits" if has_outside else ""
 
 
 def unit_of(results: Results, metric: str, number: int) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bakeoff.decide.last_look import last_look
 from bakeoff.decide.limits import Limits
-from bakeoff.decide.recommendation import shown_recommendation
+from bakeoff.decide.recommendation import shown_recommendation, unit_of
 from bakeoff.decide.sentences import margin_words, reached
 from bakeoff.decide.verdicts import (
     best_baseline,
@@ -52,6 +53,7 @@ class Answer:
         verdict: two or three words: which.
         sentence: what goes on from there: what the best baseline reaches, and the method; its cost.
         why: what the rules say. sure: what the certainty rests on.
+        level: at which one the recommendation is given, beside that of the pairs.
         standing: what is known of each other method that is not behind: equivalent, undecided.
         recipe: the settings to use it with.
     """
@@ -61,6 +63,7 @@ class Answer:
     sentence: str
     why: str
     sure: str
+    level: str
     standing: Mapping[str, str]
     recipe: str
     facts: list[Fact]
@@ -86,6 +89,7 @@ def build_answer(
         # It begins with what the best baseline reaches, which the headline says already.
         why=given.why.removeprefix(sentence).strip(),
         sure=_sure(results, given),
+        level=_own_level(results, given),
         standing={
             **dict.fromkeys(given.equivalent, "equivalent"),
             **dict.fromkeys(given.undecided, "undecided"),
@@ -139,13 +143,13 @@ def _sure(results: Results, given: Recommendation) -> str:
     if decision is None or not compared or all(c.why is not None for c in compared):
         return ""
     num, margin = len(compared), decision.margins.get(primary.name)
+    examples = compared[0].examples
     pairs = "the one pair" if num == 1 else f"all {num} pairs together (Holm's correction)"
     text = (
         f"Verdicts hold at the {100 * decision.level:.3g}\u00a0% level for {pairs} of "
-        f"{metric_words(results)}, over other rows like these {shown_whole(compared[0].examples)} "
-        "and other seeds"
+        f"{metric_words(results)}, over other {unit_of(results, primary.name, examples)} like these "
+        f"{shown_whole(examples)} and other seeds."
     )
-    text += "."
     if margin is not None:
         text += (
             " Methods count as equivalent where they surely differ by less than "
@@ -168,9 +172,19 @@ def _two_families(results: Results, given: Recommendation) -> str:
     if not parts:
         return ""
     return (
-        f"The recommendation is a family of its own at the same level: {given.method} is the best, "
-        f"although in the table of pairs the one {join(parts)}."
+        f"The recommendation is a family of its own {_own_level(results, given)}: {given.method} is "
+        f"the best, although in the table of pairs the one {join(parts)}."
     )
+
+
+def _own_level(results: Results, given: Recommendation) -> str:
+    """At which level a recommendation is given, beside that of the pairs."""
+    outside = {found.method for found in given.outside}
+    inside = [name for name in finished_methods(results) if name not in outside]
+    look = last_look(results, inside)
+    if look is None:
+        return "at the same level"
+    return f"at the level of its look, {100 * (1 - look.alpha):.3g}\u00a0%"
 
 
 def _rival(results: Results, found: RunnerUp) -> Rival:

@@ -64,7 +64,7 @@ def build_markdown(
     for table in confusion_tables(results):
         lines += [f"## Right and chosen {results.task.output_word}s: {escape(table.title)}", ""]
         lines += [*_table(table.heads, table.body), ""]
-    lines += _pairs(run)
+    lines += _pairs(run, answer)
     lines += _curve(run, figures)
     lines += _also(run)
     searched = searched_methods(results)
@@ -137,7 +137,7 @@ def _cell(column: Column, cell: Cell | None, mark: str | None) -> str:
     return f"{text} {mark}" if mark else text
 
 
-def _pairs(run: Run) -> list[str]:
+def _pairs(run: Run, answer: Answer) -> list[str]:
     """Every pair in the metrics that the answer speaks of."""
     shown = {metric.name for metric in (run.results.primary, run.row_metric)}
     found = [one for one in compared(run.results) if one.comparison.metric in shown]
@@ -153,7 +153,7 @@ def _pairs(run: Run) -> list[str]:
         p_value = MISSING if pair.why else shown_p_value(pair.p_value).removeprefix("= ")
         body.append([one.title, one.first, one.second, difference, p_value, one.margin, verdict])
     heads = ["metric", "first", "second", "difference", "p", "margin", "verdict"]
-    words = escape(family_words(run.results))
+    words = escape(family_words(run.results, answer))
     return ["## Every pair", "", words, "", *_table(heads, body), ""]
 
 

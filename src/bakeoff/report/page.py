@@ -101,7 +101,7 @@ def build_page(
                 if any(f.group == key for f in figures)
             ],
             comparisons=compared(results),
-            family=family_words(results),
+            family=family_words(results, answer),
             level=f"{100 * (0.95 if results.decision is None else results.decision.level):.3g}",
             confusions=confusion_tables(results),
             also=also_tables(results),
@@ -173,20 +173,25 @@ def _margin(one: Comparison, unit: str) -> str:
     return MISSING if one.margin is None else f"{scale_of(unit).factor * one.margin:.3g}"
 
 
-def family_words(results: Results) -> str:
-    """How the table of comparisons is to be read."""
+def family_words(results: Results, answer: Answer) -> str:
+    """How the table of comparisons is to be read.
+
+    Args:
+        results: the study's. answer: what is said of it.
+    """
     if results.decision is None:
         return (
             "First minus second, by the rules of an earlier version: paired bootstrap over test "
             "rows and seeds; p and interval corrected (Holm) for the number of pairs."
         )
-    level = f"{100 * results.decision.level:.3g}\u00a0%"
+    pairs = f"{100 * results.decision.level:.3g}\u00a0%"
     return (
         "First minus second; the verdict speaks of the first. Verdicts and p hold for all pairs of "
-        f"a metric together at the {level} level, corrected step by step (Holm). Low and high are "
+        f"a metric together at the {pairs} level, corrected step by step (Holm). Low and high are "
         "at alpha / K for K pairs (Bonferroni), which is stricter: a pair may be better or worse "
-        "while they hold zero. The recommendation is a family of its own at the same level: a "
-        "method may be recommended as the best where one of its pairs reads undecided."
+        "while they hold zero. The recommendation is a family of its own "
+        f"{answer.level}: a method may be recommended as the best where one of its "
+        "pairs reads undecided."
     )
 
 

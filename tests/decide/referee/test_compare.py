@@ -200,6 +200,18 @@ def test_no_size_decides_with_a_margin_of_zero() -> None:
     assert judged(study(CLOSE), margin=0.0).comparisons[0].verdict == "undecided"
 
 
+def test_with_a_margin_of_zero_equal_methods_are_seldom_recommended() -> None:
+    rng = np.random.default_rng(3)
+    named = 0
+    for _ in range(400):
+        ease = rng.normal(size=60)
+        scores = {name: (ease + 0.5 * rng.normal(size=60))[None] for name in "ab"}
+        found = judged(scores, margin=0.0, baselines=[]).recommendation
+        assert found.verdict != "cheapest_equivalent"
+        named += found.verdict == "best"
+    assert named <= 0.07 * 400
+
+
 def test_few_rows_that_differ_are_withheld() -> None:
     rng = np.random.default_rng(1)
     a = (rng.random((3, 200)) < 0.8).astype(float)

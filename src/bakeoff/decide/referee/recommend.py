@@ -97,7 +97,9 @@ def choose(
         over = holm(worst) <= alpha
         no_gain = near_p[..., rest[:, None], chosen].min(axis=-2)
         beaten = no_gain <= alpha / len(rest)
-    near = np.where(self_pairs, 0.0, near_p[..., chosen[:, None], chosen]).max(axis=-1) <= step
+    # With a margin of zero it says what ``best`` says, at no more error than that.
+    allowed = step if margin > 0.0 else min(step, alpha / 2.0)
+    near = np.where(self_pairs, 0.0, near_p[..., chosen[:, None], chosen]).max(axis=-1) <= allowed
 
     means = sign * values[..., chosen]
     lead = np.argmax(means, axis=-1)
