@@ -17,6 +17,7 @@ from rich.console import Console
 from bakeoff.api.claim_data import beside_rows, given_data
 from bakeoff.api.running import RunSettings, execute
 from bakeoff.api.study import Study
+from bakeoff.claims.bases import facts_of
 from bakeoff.claims.contract import SIZES
 from bakeoff.claims.listing import NOMINAL, design_words
 from bakeoff.claims.page import build_page
@@ -163,13 +164,18 @@ def test_updates_follow_the_rows_that_there_are(rows: Path, place: Path) -> None
 def test_prompts_are_as_long_as_the_rows_leave_room(rows: Path, place: Path) -> None:
     data = given_data(str(rows), "tiny", place / "out")
     long = replace(data, task={**data.task, "max_length": 448})
-    facts = beside_rows(NOMINAL, long)
+    # As of a base that was trained on all positions that it takes.
+    facts = beside_rows(replace(NOMINAL, learnt=None), long)
     assert facts.room == 64
     chosen = claims_named([FEW, PREFIX, SOFT])
     why = {name: why_untestable(c, [facts], facts, FULL, long) for name, c in chosen.items()}
-    assert "too few positions" in why[FEW] and not why[PREFIX] and not why[SOFT]
-    [study] = plan_studies({PREFIX: chosen[PREFIX]}, [facts], facts, FULL, long)
-    assert list(study.mapping["methods"]) == ["prefix_1", "prefix_5", "prefix_20", "prefix_50"]
+    # No paper says of a prefix of 50 tokens that it is too long.
+    assert "too few positions" in why[FEW] and why[PREFIX] == why[FEW] and not why[SOFT]
+    shorter = replace(data, task={**data.task, "max_length": 400})
+    facts = beside_rows(replace(NOMINAL, learnt=None), shorter)
+    [study] = plan_studies({PREFIX: chosen[PREFIX]}, [facts], facts, FULL, shorter)
+    assert list(study.mapping["methods"])[-2:] == ["prefix_50", "prefix_100"]
+    assert study.mapping["task"]["max_length"] == 400
     longer = replace(data, task={**data.task, "max_length": 500})
     facts = beside_rows(NOMINAL, longer)
     said = why_untestable(chosen[SOFT], [facts], facts, FULL, longer)
@@ -179,6 +185,29 @@ def test_prompts_are_as_long_as_the_rows_leave_room(rows: Path, place: Path) -> 
     assert "no room before answers of up to 120" in why_untestable(
         room, [NOMINAL], NOMINAL, FULL, answers
     )
+
+
+@pytest.mark.parametrize(
+    ("rows_of", "learnt", "longest", "cut"),
+    [(256, 256, 100, 156), (256, None, 256, None), (120, 256, 100, None), (256, 512, 256, None)],
+)
+def test_rows_stay_within_the_positions_that_a_base_has_learnt(
+    rows_of: int, learnt: int | None, longest: int, cut: int | None
+) -> None:
+    """Beyond them a long prompt would cost what the base's last positions cost."""
+    facts = replace(NOMINAL, learnt=learnt, room=512 - rows_of)
+    for name in (FEW, PREFIX):
+        [part] = claims_named([name])[name].design(facts, FULL)
+        length = max(int(entrant.rpartition("_")[2]) for entrant in part.entrants)
+        assert length == (100 if name == FEW else longest)
+        assert part.max_length == cut
+    assert "rows of at most 156 tokens" in design_words(claims_named([FEW])[FEW], FULL, NOMINAL)
+
+
+def test_the_family_was_trained_on_half_of_its_positions() -> None:
+    for name in ("tiny", "wire-0.3m"):
+        facts = facts_of(name)
+        assert (facts.positions, facts.learnt) == (512, 256)
 
 
 @pytest.mark.parametrize("longest", [40, 96, 97, 200, None])

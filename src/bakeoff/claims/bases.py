@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bakeoff.base.injection import linear_layers
 from bakeoff.base.weights.sources import load_source
+from bakeoff.base.wire_bases.shapes import ROW_TOKENS, is_member
 from bakeoff.claims.contract import BaseFacts
 from bakeoff.files import cache_folder
 
@@ -27,6 +28,7 @@ def facts_of(reference: str) -> BaseFacts:
         positions=getattr(config, "max_position_embeddings", None),
         linears={name: _shape(layer) for name, layer in layers.items()},
         fingerprint=source.fingerprint,
+        learnt=ROW_TOKENS if is_member(reference, Path.cwd()) else None,
     )
 
 

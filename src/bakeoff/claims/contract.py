@@ -111,6 +111,7 @@ class BaseFacts:
         linears: by name of each linear layer in its blocks, (inputs, outputs).
         fingerprint: of its weights and configuration.
         room: positions that are left beside a row of the data, None where open.
+        learnt: positions that it was trained on, where these are known to be fewer than it takes.
     """
 
     reference: str
@@ -120,6 +121,7 @@ class BaseFacts:
     linears: Mapping[str, tuple[int, int]]
     fingerprint: str = ""
     room: int | None = None
+    learnt: int | None = None
 
 
 Entrants = Mapping[str, Mapping[str, Any]]

@@ -42,6 +42,28 @@ def fitting(lengths: Sequence[int], facts: BaseFacts) -> list[int]:
     return [n for n in lengths if facts.room is None or n <= facts.room]
 
 
+def curve_lengths(lengths: Sequence[int], facts: BaseFacts) -> tuple[list[int], int | None]:
+    """The lengths of prompts that a base can be tried with, and what rows beside them are cut to.
+
+    A base may take more positions than it was trained on, as tiny's family does. A long prompt
+    pushes the row there, and its loss would be that of these positions, not the prompt's. So rows
+    are cut until the longest prompt and they are within what was learnt, of which a prompt takes
+    half at most.
+
+    Returns:
+        The lengths, and a ``max_length`` of rows; None where none need be cut.
+    """
+    found = fitting(lengths, facts)
+    if facts.learnt is None:
+        return found, None
+    found = [n for n in found if n <= facts.learnt // 2]
+    left = facts.learnt - max(found, default=0)
+    is_open = facts.positions is None or facts.room is None
+    if not is_open and facts.positions - facts.room <= left:
+        return found, None
+    return found, left
+
+
 def full(facts: BaseFacts) -> Mapping[str, Any]:
     """Full tuning."""
     return entrant("full", facts)

@@ -17,17 +17,17 @@ from bakeoff.claims.contract import (
     Values,
 )
 from bakeoff.claims.curves import curve_of
-from bakeoff.claims.entrants import fitting, soft_prompt
+from bakeoff.claims.entrants import curve_lengths, soft_prompt
 
 _MARGIN = 0.02
 _LONG = 100
 
 
 def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
-    lengths = fitting(size.lengths, facts)
+    lengths, rows = curve_lengths(size.lengths, facts)
     if _LONG not in lengths:
         return ()
-    return (Part(entrants={f"soft_{n}": soft_prompt(facts, n) for n in lengths}),)
+    return (Part(entrants={f"soft_{n}": soft_prompt(facts, n) for n in lengths}, max_length=rows),)
 
 
 def _statistic(values: Values) -> Mapping[str, Floats]:

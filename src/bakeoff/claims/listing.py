@@ -20,7 +20,13 @@ _SHAPE: Final = {
     "mlp.c_proj": (512, 128),
 }
 NOMINAL: Final = BaseFacts(
-    reference="tiny", parameters=1_120_000, width=128, positions=512, linears=_SHAPE, room=256
+    reference="tiny",
+    parameters=1_120_000,
+    width=128,
+    positions=512,
+    linears=_SHAPE,
+    room=256,
+    learnt=256,
 )
 """The shipped base, by whose shape designs are shown before a base is loaded."""
 
@@ -57,10 +63,11 @@ def part_words(part: Part, size: Size) -> str:
         else "tests"
     )
     trainings = len(part.entrants) * (size.seeds + (size.rates if part.tuned else 0))
+    cut = "" if part.max_length is None else f" of at most {part.max_length} tokens"
     # With fewer rows there are more epochs, so that all trainings see as many.
     seen = size.train_rows * size.epochs
     return (
-        f"trains {names} on {shown_whole(rows)} rows, {tried} {size.seeds} seeds of each on "
+        f"trains {names} on {shown_whole(rows)} rows{cut}, {tried} {size.seeds} seeds of each on "
         f"{shown_whole(size.test_rows)} rows (some {counted(trainings, 'training', 'trainings')} "
         f"that see {shown_whole(seen)} rows each)"
     )

@@ -20,6 +20,8 @@ from bakeoff.claims.curves import curve_over
 from bakeoff.claims.entrants import lora
 
 _MARGIN = 0.01
+_EQUAL = 0.02
+"""Of parameters: what counts as the same number."""
 _MLP = ("mlp", "fc", "ffn", "feed_forward")
 
 
@@ -28,13 +30,24 @@ def _is_mlp(name: str) -> bool:
 
 
 def matched_ranks(facts: BaseFacts) -> tuple[int, int]:
-    """Ranks for attention and MLP whose parameters are as nearly equal as ranks to 32 allow."""
+    """Ranks for attention and MLP whose parameters are as nearly equal as ranks to 32 allow.
+
+    Attention of few heads for keys and values, as Gemma has it, takes higher ones.
+    """
     cost = {
         is_mlp: sum(i + o for name, (i, o) in facts.linears.items() if _is_mlp(name) is is_mlp)
         for is_mlp in (False, True)
     }
-    pairs = [(a, m) for m in range(8, 17) for a in range(1, 33)]
-    return min(pairs, key=lambda p: (abs(p[0] * cost[False] / (p[1] * cost[True]) - 1.0), p[1]))
+
+    def apart(pair: tuple[int, int]) -> tuple[float, int]:
+        return abs(pair[0] * cost[False] / (pair[1] * cost[True]) - 1.0), pair[1]
+
+    found = (0, 0)
+    for highest in (32, 256):
+        found = min(((a, m) for m in range(8, 17) for a in range(1, highest + 1)), key=apart)
+        if apart(found)[0] <= _EQUAL:
+            break
+    return found
 
 
 def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:

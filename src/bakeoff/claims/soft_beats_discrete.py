@@ -77,7 +77,9 @@ CLAIM = Claim(
     supported_if="the best written one exceeds it by more than 0.02 nats per token",
     contradicted_if="it exceeds it by less, or not at all",
     does_not_show="What a better writer would have found: eight prompts are eight. The best of "
-    "them is taken by the test rows, which favours it. With fewer rows see the figure.",
+    "them is taken by the test rows, which favours it. With fewer rows see the figure. Worked "
+    "examples take room: on tiny's family they push the row beyond the positions that the base was "
+    "trained on, so that there they cannot help.",
     unit="nats per token",
     contrasts=(
         Contrast(
