@@ -60,8 +60,8 @@ CLAIM = Claim(
     source="Hu et al. 2021, arXiv:2106.09685, section 5.5; Li and Liang 2021, arXiv:2101.00190, "
     "figure 4",
     hypothesis="The longest prefix of the design (256, or 100 with --quick and where a row and 256 "
-    "are more than the base was trained on) ends at least 0.02 nats per token above the length that validation finds best "
-    "among the shorter ones.",
+    "are more than the base was trained on) ends at least 0.02 nats per token above the length "
+    "that validation finds best among the shorter ones.",
     supported_if="it is over 0.02 nats per token worse",
     contradicted_if="it is less than 0.02 nats per token worse, or better",
     does_not_show="Why: a longer prefix may only need more steps than it was given. Beyond the "

@@ -128,8 +128,8 @@ CLAIM = Claim(
     contradicted_if="it lies further from 1 than 0.5; undecided where either best rate lies at the "
     "edge of the five that are tried, or the rate above it diverged",
     does_not_show="Anything of another alpha: LoRA's scale is alpha / rank, here 32 / 16 as in the "
-    "source, and its rate moves with it. Where single seeds have their best rate at the edge of the five that are "
-    "tried, it is cut off there.",
+    "source, and its rate moves with it. Where single seeds have their best rate at the edge of "
+    "the five that are tried, it is cut off there.",
     unit="decades from ten times",
     contrasts=(
         Contrast(

@@ -144,11 +144,12 @@ def _sure(results: Results, given: Recommendation) -> str:
         return ""
     num, margin = len(compared), decision.margins.get(primary.name)
     examples = compared[0].examples
+    unit = unit_of(results, primary.name, examples)
     pairs = "the one pair" if num == 1 else f"all {num} pairs together (Holm's correction)"
     text = (
         f"Verdicts hold at the {100 * decision.level:.3g}\u00a0% level for {pairs} of "
-        f"{metric_words(results)}, over other {unit_of(results, primary.name, examples)} like these "
-        f"{shown_whole(examples)} and other seeds."
+        f"{metric_words(results)}, over other {unit} like these {shown_whole(examples)} and other "
+        "seeds."
     )
     if margin is not None:
         text += (
@@ -172,8 +173,8 @@ def _two_families(results: Results, given: Recommendation) -> str:
     if not parts:
         return ""
     return (
-        f"The recommendation is a family of its own {_own_level(results, given)}: {given.method} is "
-        f"the best, although in the table of pairs the one {join(parts)}."
+        f"The recommendation is a family of its own {_own_level(results, given)}: {given.method} "
+        f"is the best, although in the table of pairs the one {join(parts)}."
     )
 
 
