@@ -14,6 +14,7 @@ import pytest
 from bakeoff.claims.completeness import untested
 from bakeoff.claims.reading import Measured, Source, losses_of, measured_together
 from bakeoff.errors import StoreError
+from bakeoff.formatting import shown_rate
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.records import Results
 from bakeoff.types import RunState
@@ -143,6 +144,27 @@ def test_rates_at_an_edge_and_runs_that_still_improved_are_said(tmp_path: Path) 
     record = next(m.search for m in searched.values() if m.search is not None)
     place = study(tmp_path / "c", lora={"search": replace(record, best_at_edge=True)})
     assert [note for note in read(place).notes if "rate of lora lies at the edge" in note]
+
+
+def test_rates_that_not_all_were_tried_at_are_said(tmp_path: Path) -> None:
+    searched = golden("searched").methods
+    record = next(m.search for m in searched.values() if m.search is not None)
+    point, highest = record.curve[0], max(one.learning_rate for one in record.curve)
+    grown = replace(
+        record, curve=(*record.curve, replace(point, learning_rate=10 * highest)), grown=1
+    )
+    methods = {"a": "lora", "b": "lora_small"}
+    place = study(tmp_path / "a", lora={"search": record}, lora_small={"search": record})
+    found = measured_together([Source(place=place, methods=methods)])
+    assert not [note for note in found.notes if "grid" in note]
+    place = study(tmp_path / "b", lora={"search": grown}, lora_small={"search": record})
+    [note] = measured_together([Source(place=place, methods=methods)]).notes[-1:]
+    assert f"lora_small at {shown_rate(min(record.grid))} to {shown_rate(highest)}; lora at" in note
+    # Grids of another kind, or around another rate, were never alike.
+    methods["b"] = "full"
+    place = study(tmp_path / "c", lora={"search": grown}, full={"search": record})
+    found = measured_together([Source(place=place, methods=methods)])
+    assert not [note for note in found.notes if "grid" in note]
 
 
 def test_what_was_trained_and_not_tested_is_said_so() -> None:

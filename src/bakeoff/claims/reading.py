@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bakeoff.claims.completeness import untested
 from bakeoff.claims.contract import Floats
+from bakeoff.claims.grids import unlike_grids
 from bakeoff.errors import StoreError
 from bakeoff.formatting import join, shown_whole
 from bakeoff.runs.arrays import read_arrays
@@ -275,6 +276,8 @@ def _measured_of(source: Source, results: Results, seeds: set[int], blocks: int)
             f"The best learning rate of {_listed(at_edge)} lies at the edge of those that were "
             f"tried ({place.name}), so that a better one may lie beyond."
         )
+    tried = unlike_grids(results, source.methods.values())
+    found.notes += [f"{note.removesuffix('.')} ({place.name})." for note in tried]
     if unfinished:
         found.notes.append(
             f"{_listed(unfinished)} had not stopped improving when training ended ({place.name})."
