@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -155,6 +156,22 @@ def test_a_family_and_a_base_beside_it_are_one_call(
     shapes["./b"] = 4
     done = cli(*asked, "--base", "wire-0.3m", "--bases", "c,scratch:a,./b")
     assert done.code == 2 and "other weights of ./b, which changed" in done.message
+
+
+def test_a_folder_of_a_base_is_found_from_elsewhere(
+    planted: Study, cli: Cli, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(member(), place / "my base")
+    asked = ("claims", FULL_RANK, "--quick", "--out", str(place / "out"))
+    done = cli(*asked, "--base", "my base")
+    assert done.code == 0, done.err
+    kept = json.loads((place / "out/design.json").read_text())
+    assert kept["base"] == str(place / "my base")
+    (place / "beside").mkdir()
+    monkeypatch.chdir(place / "beside")
+    done = cli(*asked)
+    assert done.code == 0, done.err
+    assert json.loads((place / "out/design.json").read_text()) == kept
 
 
 def member() -> Path:

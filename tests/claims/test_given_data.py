@@ -25,6 +25,7 @@ from bakeoff.claims.planning import plan_studies, why_untestable
 from bakeoff.claims.reading import BLOCKS, Source, losses_of, measured_together
 from bakeoff.claims.registry import claims_named
 from bakeoff.claims.running import run_suite
+from bakeoff.claims.simulation import planned_reach
 from bakeoff.claims.writing import as_mapping
 from bakeoff.data.sources import open_source
 from bakeoff.data.sources.opening import open_test_source
@@ -159,6 +160,12 @@ def test_updates_follow_the_rows_that_there_are(rows: Path, place: Path) -> None
     assert all(seen == pytest.approx(data.train_rows, rel=0.2) for seen in updates.values())
     words = design_words(claims_named([FEW])[FEW], FULL, NOMINAL, data)
     assert f"on {data.train_rows} rows" in words
+    # And a reader is shown what so few test rows find.
+    assert data.test_rows is not None and data.test_rows < FULL.test_rows
+    assert f"seeds of each on {data.test_rows} rows" in words
+    claim, filled = claims_named([FEW])[FEW], data.filled(FULL)
+    assert (filled.test_rows, filled.seeds) == (data.test_rows, FULL.seeds)
+    assert planned_reach(claim, filled).effect > 2 * planned_reach(claim, FULL).effect
 
 
 def test_prompts_are_as_long_as_the_rows_leave_room(rows: Path, place: Path) -> None:

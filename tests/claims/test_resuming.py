@@ -15,8 +15,8 @@ from bakeoff.api import claims as api
 from bakeoff.api.claim_data import made_data
 from bakeoff.api.claims import run_claims
 from bakeoff.claims import measured, running, suite
+from bakeoff.claims.bases import facts_of
 from bakeoff.claims.contract import SIZES
-from bakeoff.claims.listing import NOMINAL
 from bakeoff.claims.planning import method_name, plan_studies
 from bakeoff.claims.registry import BUILT_IN, claims_named
 from bakeoff.claims.rules import Verdict
@@ -24,7 +24,7 @@ from bakeoff.claims.running import run_suite
 from bakeoff.errors import BaseModelError, ConfigError, StoreError
 from bakeoff.methods.entries import check_name
 from bakeoff.types import RunState
-from tests.claims.planted import Study, suite_of
+from tests.claims.planted import WHOLE, Study, suite_of
 
 FEW, FULL_RANK, FORGETS = "few_tokens_suffice", "full_rank_lora_is_full", "tuning_forgets"
 LOW_RANK, INIT = "update_is_low_rank", "init_matters"
@@ -38,7 +38,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_a_study_and_its_methods_are_called_alike_whichever_claims_there_are(data: Any) -> None:
     def planned(*names: str) -> dict[str, dict[str, Any]]:
-        studies = plan_studies(claims_named(names), [NOMINAL], NOMINAL, SIZES["full"], data)
+        studies = plan_studies(claims_named(names), [WHOLE], WHOLE, SIZES["full"], data)
         return {one.name: dict(one.mapping["methods"]) for one in studies}
 
     whole = planned(*BUILT_IN[1:])
@@ -52,7 +52,7 @@ def test_a_study_and_its_methods_are_called_alike_whichever_claims_there_are(dat
         contents = [json.dumps(one, sort_keys=True) for one in methods.values()]
         assert len(set(contents)) == len(contents)
     other = {"kind": "soft_prompt", "prompt_length": 20, "init": "a text"}
-    assert method_name(other, NOMINAL) != method_name({**other, "init": "a-text"}, NOMINAL)
+    assert method_name(other, WHOLE) != method_name({**other, "init": "a-text"}, WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_study_and_its_methods_are_called_alike_whichever_claims_there_are(dat
 def test_a_study_s_name_is_one_whatever_its_base_is_called(
     base: str, start: str, data: Any
 ) -> None:
-    shapes = [replace(NOMINAL, reference=one) for one in (base, f"other/{base}")]
+    shapes = [replace(WHOLE, reference=one) for one in (base, f"other/{base}")]
     names = [
         study.name
         for facts in shapes
@@ -84,13 +84,13 @@ def test_a_study_s_name_is_one_whatever_its_base_is_called(
         check_name("name", name)
     assert any(name.startswith(start) for name in names)
     # A folder that is there goes on.
-    [study] = plan_studies(claims_named([INIT]), [NOMINAL], NOMINAL, SIZES["quick"], data)
+    [study] = plan_studies(claims_named([INIT]), [WHOLE], WHOLE, SIZES["quick"], data)
     assert study.name == "tiny-labels-768c2c78"
 
 
 def test_only_the_methods_that_are_read_are_scored_on_a_further_set(data: Any) -> None:
     names = (FEW, FORGETS, "soft_beats_discrete")
-    studies = plan_studies(claims_named(names), [NOMINAL], NOMINAL, SIZES["quick"], data)
+    studies = plan_studies(claims_named(names), [WHOLE], WHOLE, SIZES["quick"], data)
     main, *few = studies
     assert main.mapping["also_test"]["corpus"]["methods"] == ["full", "lora_8"]
     # The soft prompt of all rows is that of the others, and written prompts ask the base alone.
@@ -104,7 +104,7 @@ def test_only_the_methods_that_are_read_are_scored_on_a_further_set(data: Any) -
 
 def test_few_rows_have_as_many_updates_and_nothing_ends_them_early(data: Any) -> None:
     chosen = claims_named(("soft_beats_discrete",))
-    for one in plan_studies(chosen, [NOMINAL], NOMINAL, SIZES["full"], data):
+    for one in plan_studies(chosen, [WHOLE], WHOLE, SIZES["full"], data):
         rows, protocol = one.mapping["task"]["examples"]["train"], one.mapping["protocol"]
         updates = rows * protocol["epochs"] // protocol["micro_batch_size"]
         assert updates == 512, one.name
@@ -221,7 +221,7 @@ def test_seconds_are_of_all_calls_and_of_what_was_trained(
     whole = 90.0 + sum(study.seconds.get(n, 1.0) for n in names if n != "full")
     assert found.seconds[FULL_RANK] == pytest.approx(lora / whole + 30.0 * 90.0 / whole)
     # What was not trained yet takes no part of it.
-    one = plan_studies(both.claims, [NOMINAL], NOMINAL, both.size, data)[0]
+    one = plan_studies(both.claims, [WHOLE], WHOLE, both.size, data)[0]
     assert one.share(FULL_RANK, {"lora_128": 5.0}) == 1.0
     assert one.share(LOW_RANK, {"lora_128": 5.0}) == 0.0
 
@@ -233,6 +233,10 @@ def test_a_call_with_another_claim_keeps_the_earlier_ones(
     monkeypatch.setattr(api, "made_data", lambda *_: data)
     monkeypatch.setattr(api, "execute", lambda made, place, *_: study(made, place, None))
     monkeypatch.setattr(api, "Study", SimpleNamespace(from_mapping=lambda mapping: mapping))
+    # So that rows of both claims are the same, and they share a study.
+    monkeypatch.setattr(
+        "bakeoff.claims.bases.facts_of", lambda name: replace(facts_of(name), learnt=None)
+    )
     run_claims([FULL_RANK], quick=True, out=tmp_path)
     first = json.loads((tmp_path / "claims.json").read_text())["claims"][FULL_RANK]
     study.ran.clear()

@@ -32,7 +32,7 @@ from bakeoff.claims.measuring import Context
 from bakeoff.claims.page import build_page
 from bakeoff.claims.planning import plan_studies, why_untestable
 from bakeoff.claims.reading import BLOCKS, losses_of
-from bakeoff.claims.registry import claims_named
+from bakeoff.claims.registry import claim_named, claims_named
 from bakeoff.claims.running import run_suite
 from bakeoff.claims.suite import Suite
 from bakeoff.claims.weights import (
@@ -49,8 +49,8 @@ from bakeoff.data.wire import DESKS, generate
 from bakeoff.errors import DataError
 from bakeoff.runs.arrays import arrays_bytes
 from bakeoff.runs.reading import read_results
+from tests.claims.planted import WHOLE, suite_of
 from tests.claims.planted import Study as PlantedStudy
-from tests.claims.planted import suite_of
 from tests.claims.test_reading import study as with_scores
 from tests.claims.test_rules import made
 
@@ -93,7 +93,7 @@ def test_labels_are_learnt_where_there_are_some(data: Any) -> None:
     rows = [json.loads(line) for line in Path(task["source"]["train"]).read_text().splitlines()]
     assert {row["desk"] for row in rows} == set(task["labels"])
 
-    [study] = plan_studies(chosen, [NOMINAL], NOMINAL, FULL, replace(data, labelled=None))
+    [study] = plan_studies(chosen, [WHOLE], WHOLE, FULL, replace(data, labelled=None))
     assert set(study.methods["init_matters", ""]) == {"soft_random", "soft_vocabulary", "soft_text"}
     assert {"soft_20_init_random", "soft_5"} <= set(study.mapping["methods"])
     claim = chosen["init_matters"]
@@ -239,7 +239,7 @@ def test_a_budget_runs_claim_after_claim_and_leaves_the_rest_undecided(
     names = ("few_tokens_suffice", "full_rank_lora_is_full", "init_matters")
     chosen: dict[str, Any] = {
         "claims": claims_named(names),
-        **{"facts": [NOMINAL], "main": NOMINAL, "size": SIZES["quick"], "data": data},
+        **{"facts": [WHOLE], "main": WHOLE, "size": SIZES["quick"], "data": data},
         **{"device": "cpu", "out": tmp_path, "run_study": run_study},
     }
     found = run_suite(Suite(**chosen, deadline=100.0))
@@ -390,6 +390,12 @@ def test_times_and_outputs_are_measured_on_the_shipped_base() -> None:
     assert {len(value) for value in found.values()} == {2}
     assert all((value > 0).all() for name, value in found.items() if "output" not in name)
     assert found["output_float32"].max() < 1e-4 < found["output_bfloat16"].min()
+    # A format's own rounding, without a merge, is of the same size; float32's is the measure.
+    assert "own_float32" not in found
+    assert found["own_bfloat16"].min() > 1e-3 > found["own_float16"].max() > 0
+    said = claim_named("merged_lora_is_free").says(found)
+    assert "in bfloat16 (merged from unmerged" in said and "float32 (" not in said
+    assert not claim_named("merged_lora_is_free").says({})
 
 
 def test_a_claim_about_weights_needs_no_training(tmp_path: Path) -> None:

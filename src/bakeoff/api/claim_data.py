@@ -100,7 +100,7 @@ def given_data(
         # How the splits are made, or found on the Hub, is no matter of these files.
         task = {k: v for k, v in task.items() if k not in ("config", "split_by_hash")}
         task["source"] = dict(drawn.source)
-        train_rows = min(drawn.train_rows, _MOST_ROWS)
+        train_rows = min(drawn.counts["train"], _MOST_ROWS)
     else:
         train_rows = sum(1 for _ in islice(source.records("train"), _MOST_ROWS))
     is_divided = drawn is None and is_whole(source)
@@ -112,6 +112,8 @@ def given_data(
         takes_prompts=study.task.kind == "summarize",
         labelled=(task, _labels(study.task, source)) if study.task.kind == "classify" else None,
         train_rows=train_rows,
+        validation_rows=None if drawn is None else drawn.counts["validation"],
+        test_rows=None if drawn is None else drawn.counts["test"],
         prompts_source=_test_rows(source, place / "data") if is_divided else None,
         sha256=found,
         # By the name that the source has, which drawn rows no longer have.

@@ -35,12 +35,12 @@ class DrawnRows:
     """Rows of every split in the order that they were drawn in.
 
     Attributes:
-        source: a ``task.source`` of them. train_rows: how many there are to train on.
+        source: a ``task.source`` of them. counts: how many there are of each split.
         notes: what a reader of a verdict should know of them, in sentences.
     """
 
     source: Mapping[str, str]
-    train_rows: int
+    counts: Mapping[Split, int]
     notes: tuple[str, ...]
 
 
@@ -54,7 +54,7 @@ def draw_rows(source: Source, folder: Path) -> DrawnRows:
         DataError: a split has no row that can be read.
         StoreError: they cannot be written.
     """
-    files, counts, unreadable = dict[str, bytes](), dict[str, int](), 0
+    files, counts, unreadable = dict[str, bytes](), dict[Split, int](), 0
     for split in SPLITS:
         rows, bad = _drawn(source, split)
         if not rows:
@@ -73,7 +73,7 @@ def draw_rows(source: Source, folder: Path) -> DrawnRows:
         notes.append(f"{are} left out: what cannot be read is not drawn.")
     return DrawnRows(
         source={split: str(place / f"{split}.jsonl") for split in SPLITS},
-        train_rows=counts["train"],
+        counts=counts,
         notes=tuple(notes),
     )
 

@@ -13,6 +13,8 @@ from bakeoff.api.claim_data import beside_rows, given_data, made_data
 from bakeoff.api.running import RunSettings, StoppedEarly, execute
 from bakeoff.api.study import Study
 from bakeoff.base.precision import choose_device
+from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
+from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.claims.contract import SIZES, BaseFacts
 from bakeoff.claims.registry import all_claims, claim_names, claims_named
 from bakeoff.claims.running import run_suite
@@ -127,10 +129,11 @@ def run_claims(
     place, size = Path(out), SIZES["quick" if quick else "full"]
     earlier = _earlier(place)
     known = None if earlier is None else earlier.get("base")
-    main = base or known or (bases[0] if bases else DEFAULT_BASE)
+    bases = [_base_place(one) for one in bases or ()]
+    main = (base and _base_place(base)) or known or (bases[0] if bases else DEFAULT_BASE)
     design: dict[str, Any] = {
         **{"size": size.name, "numbers": json.loads(json.dumps(asdict(size)))},
-        **{"base": main, "bases": list(bases or ()), "data": _place_of(data)},
+        **{"base": main, "bases": bases, "data": _place_of(data)},
     }
     if is_drawn := data is not None and (earlier is None or earlier.get("rows") == DRAWN):
         design["rows"] = DRAWN
@@ -256,6 +259,14 @@ def _checked_fingerprints(
 def _place_of(data: str | None) -> str | None:
     """Data as another call in another folder would name them."""
     return str(Path(data).resolve()) if data is not None and Path(data).exists() else data
+
+
+def _base_place(reference: str) -> str:
+    """A base as a call in another folder would name it: a folder by its whole path."""
+    folder = Path(reference).expanduser()
+    is_named = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
+    is_folder = not is_named and reference.strip() != "" and folder.is_dir()
+    return str(folder.resolve()) if is_folder else reference
 
 
 def _earlier(place: Path) -> Mapping[str, Any] | None:

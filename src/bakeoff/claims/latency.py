@@ -64,7 +64,8 @@ def adapter_times(context: Context) -> dict[str, Floats]:
 def merged_times(context: Context) -> dict[str, Floats]:
     """``merged_FORMAT``, ``base_FORMAT`` [rounds]: seconds of a pass of one row; and
     ``output_FORMAT`` [rounds]: the mean total variation between next-token distributions of the
-    merged model and of base plus adapter."""
+    merged model and of base plus adapter; ``own_FORMAT`` [rounds]: that of base plus adapter and
+    of itself in float32, which a pass of that format rounds by without any merge."""
     base, device = _model(context)
     factors = _random_lora(base)
     merged = copy.deepcopy(base)
@@ -84,16 +85,27 @@ def merged_times(context: Context) -> dict[str, Floats]:
         taken = _in_turns(timed, become, _ids(base, 1, 0).to(device), context.size.rounds)
         del timed, become
         found |= {f"{model}_{name}": seconds for model, seconds in taken.items()}
-        for layer, (a_DR, b_RE) in factors.items():
-            pair = (a_DR.to(device, dtype), b_RE.to(device, dtype))
-            other.get_submodule(layer).register_forward_hook(_adds(*pair))
-        found[f"output_{name}"] = np.array(
-            [
-                _distance(one, other, _ids(base, _OUTPUT_ROWS, seed).to(device))
-                for seed in range(context.size.rounds)
-            ]
-        )
+        _add_lora(other, factors, device, dtype)
+        rows = [_ids(base, _OUTPUT_ROWS, seed).to(device) for seed in range(context.size.rounds)]
+        found[f"output_{name}"] = np.array([_distance(one, other, ids) for ids in rows])
+        del one
+        if dtype is not torch.float32:
+            exact = copy.deepcopy(base).to(device, torch.float32)
+            _add_lora(exact, factors, device, torch.float32)
+            found[f"own_{name}"] = np.array([_distance(exact, other, ids) for ids in rows])
     return found
+
+
+def _add_lora(
+    model: nn.Module,
+    factors: Mapping[str, tuple[Tensor, Tensor]],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Lets layers add an adapter's part, which their weights do not hold."""
+    for layer, (a_DR, b_RE) in factors.items():
+        pair = (a_DR.to(device, dtype), b_RE.to(device, dtype))
+        model.get_submodule(layer).register_forward_hook(_adds(*pair))
 
 
 def _model(context: Context) -> tuple[nn.Module, torch.device]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
 
 from bakeoff.claims.contract import BaseFacts, Claim, Part, Size
@@ -42,7 +41,7 @@ def design_words(
     parts = claim.design(facts, size)
     if data is not None:
         parts = tuple(fitted(part, data) for part in parts)
-        size = replace(size, train_rows=min(size.train_rows, data.train_rows or size.train_rows))
+        size = data.filled(size)
     said = [part_words(part, size) for part in parts]
     if claim.repeats == "rounds":
         said.append(f"times {size.rounds} rounds in turns")

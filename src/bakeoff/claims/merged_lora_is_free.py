@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from bakeoff.claims.contract import Claim, Contrast, Floats, Noise, Planted, Values
+from bakeoff.formatting import join
 
 _TIME = 0.03
 _OUTPUT = 0.01
@@ -17,6 +20,22 @@ def _statistic(values: Values) -> Mapping[str, Floats]:
         **{f"time_{n}": values[f"merged_{n}"] / values[f"base_{n}"] - 1.0 for n in _FORMATS},
         **{name: values[f"output_{name}"] for name in _FORMATS},
     }
+
+
+def _says(values: Values) -> str:
+    """By how much a format rounds a pass that merges nothing."""
+    known = [name for name in _FORMATS if f"own_{name}" in values]
+    parts = [
+        f"{float(np.mean(values[f'own_{name}'])):.2g} in {name} (merged from unmerged "
+        f"{float(np.mean(values[f'output_{name}'])):.2g})"
+        for name in known
+    ]
+    if not parts:
+        return ""
+    return (
+        f"Base plus adapter is this far from itself in float32, without any merge: {join(parts)}. "
+        "What is no more than that is the format's rounding of a pass."
+    )
 
 
 CLAIM = Claim(
@@ -52,6 +71,7 @@ CLAIM = Claim(
         ),
     ),
     statistic=_statistic,
+    says=_says,
     measure="bakeoff.claims.latency:merged_times",
     repeats="rounds",
     planted=Planted(

@@ -70,8 +70,8 @@ class ClaimData:
             in its rows; None where there are none.
         desks: a study's ``task.source`` without two subjects, and by further test set a file of
             what its rows are shifted to; None where the data name no subjects.
-        corpus: a file of running text. train_rows: how many there are at most; None where there
-            are as many as any design asks for.
+        corpus: a file of running text. train_rows, validation_rows, test_rows: how many there are
+            at most; None where there are as many as any design asks for.
         prompts_source: a ``task.source`` of the study's own test rows, for the written prompts;
             None where the study's source gives these as a further test set too.
         sha256: of the rows of one's own; empty for the made articles.
@@ -85,9 +85,21 @@ class ClaimData:
     desks: tuple[Mapping[str, str], Mapping[str, str]] | None = None
     corpus: str | None = None
     train_rows: int | None = None
+    validation_rows: int | None = None
+    test_rows: int | None = None
     prompts_source: Mapping[str, str] | None = None
     sha256: str = ""
     notes: tuple[str, ...] = ()
+
+    def filled(self, size: Size) -> Size:
+        """A size of designs with no more rows than there are."""
+        there = {
+            "train_rows": self.train_rows,
+            "validation_rows": self.validation_rows,
+            "test_rows": self.test_rows,
+        }
+        known = {name: count for name, count in there.items() if count is not None}
+        return replace(size, **{n: min(count, getattr(size, n)) for n, count in known.items()})
 
 
 @dataclass(frozen=True, kw_only=True)

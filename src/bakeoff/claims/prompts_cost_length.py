@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from bakeoff.claims.contract import (
     BaseFacts,
     Claim,
@@ -62,15 +64,23 @@ def _untestable(values: Values) -> str:
 
 
 def _says(values: Values) -> str:
-    """How much usable input is lost."""
+    """How much usable input is lost, and what that costs a base without a prompt."""
     inputs = _inputs(values)
     if inputs is None:
         return ""
     whole, shared = inputs
-    return (
+    bare = [values.get(f"{part}:zero_shot") for part in ("whole", "shared")]
+    known = [float(np.mean(one)) for one in bare if one is not None]
+    said = (
         f"Of the {whole:.0f} tokens that are read of a test row's input beside the prompt, "
         f"{shared:.0f} are left where the room is shared, {1.0 - shared / whole:.0%} fewer."
     )
+    if len(known) == 2:
+        said += (
+            f" By the same cut, with no prompt at all, the untuned base loses "
+            f"{known[1] - known[0]:.4g} nats per token."
+        )
+    return said
 
 
 CLAIM = Claim(

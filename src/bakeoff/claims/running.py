@@ -127,7 +127,8 @@ def _is_enough(suite: Suite, name: str, studies: Sequence[PlannedStudy]) -> bool
 def _planned(suite: Suite, name: str, family: int, failures: Failures) -> Reach | None:
     """See ``Found.planned``; a planted world that says nothing costs no verdict."""
     try:
-        reach = planned_reach(suite.claims[name], suite.size, family=max(1, family))
+        size = suite.data.filled(suite.size)
+        reach = planned_reach(suite.claims[name], size, family=max(1, family))
     except Exception as error:  # of a claim of somebody's own
         failures.keep(f"{name}, what its design finds", error)
         return None
