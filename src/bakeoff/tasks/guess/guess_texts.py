@@ -299,7 +299,7 @@ def _metrics(answer: Column, inputs: list[Column]) -> tuple[list[str], str]:
     if is_called(answer, LANGUAGES) and any(is_called(c, LANGUAGES) for c in inputs):
         return ["chrf", "bleu"], "the columns are called after languages"
     if answer.words <= _SHORT_WORDS:
-        signs = ", and exact_match drops signs that tell them apart" if is_blurred else ""
+        signs = ", and exact_match drops what tells some apart" if is_blurred else ""
         return [match, "f1"], f"answers have {shown_words(answer)} on average{signs}"
     # Of free texts the likelihood decides, as the kind has it.
     return [], ""
