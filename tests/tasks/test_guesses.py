@@ -94,6 +94,11 @@ CASES: dict[str, Case] = {
         "classify",
         {"text": "review", "label": "stars"},
     ),
+    "numbers of a CSV file with a space after each comma": (
+        lambda w, i: {"review": w.text(15), " stars": f" {i % 5} "},
+        "classify",
+        {"text": "review", "label": " stars"},
+    ),
     "booleans": (
         lambda w, i: {"comment_text": w.text(15), "is_toxic": i % 9 == 0},
         "classify",

@@ -90,7 +90,7 @@ class Column:
     @cached_property
     def is_whole(self) -> bool:
         """Whether it holds whole numbers, also as 2.0: so tables write them where some miss."""
-        return self.shape == "number" and all(map(_WHOLE.fullmatch, self.texts))
+        return self.shape == "number" and all(_WHOLE.fullmatch(text.strip()) for text in self.texts)
 
     @cached_property
     def is_reference(self) -> bool:
