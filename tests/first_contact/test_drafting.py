@@ -193,6 +193,21 @@ def test_rows_that_are_sorted_by_label_are_not_limited(place: Path) -> None:
     assert any("sorted by what is learnt" in note for note in draft.notes)
 
 
+def test_a_label_in_a_field_that_the_first_rows_lack_counts_as_sorted(place: Path) -> None:
+    fields: list[dict[str, Any]] = [{"id": i} for i in range(1300)]
+    fields += [{"id": i, "label": WORDS[i % 2]} for i in range(1300, 3000)]
+    lines = [
+        json.dumps({"text": f"Number {i} was found here", "meta": meta})
+        for i, meta in enumerate(fields)
+    ]
+    file = place / "late.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    draft = draft_study(file, base=BASE)
+    assert draft.mapping["task"]["label"] == "meta.label"
+    assert "examples" not in draft.mapping["task"]
+    assert any("sorted by what is learnt" in note for note in draft.notes)
+
+
 @pytest.mark.parametrize(("rows", "is_limited"), [(2000, False), (300, True)])
 def test_a_test_set_that_is_sorted_by_label_is_not_limited(
     rows: int, is_limited: bool, place: Path
