@@ -509,6 +509,47 @@ def test_what_may_give_a_choice_away_is_not_read_and_said() -> None:
     assert best.reasons["template"] == "'article' and 'question' are all read"
 
 
+@pytest.mark.parametrize("name", ["explanation", "Rationale_1", "reason", "Begründung", "cot"])
+@pytest.mark.parametrize("learnt", ["label", "answer", "score"])
+def test_what_explains_an_answer_is_not_read_and_said(learnt: str, name: str) -> None:
+    values: dict[str, Callable[[Writer, int], object]] = {
+        "label": lambda w, i: ["good", "bad"][i % 2],
+        "answer": lambda w, i: w.text(3),
+        "score": lambda w, i: i / 7,
+    }
+    best = guessed(
+        lambda w, i: {"said": w.text(9), name: w.text(20), learnt: values[learnt](w, i)}
+    ).best
+    assert best.options["text" if learnt == "label" else "prompt"] == "said"
+    assert "template" not in best.options
+    away = "label" if learnt == "label" else "answer"
+    assert f"{name!r} is not read, as it may give the {away} away" in best.notes
+
+
+def test_of_several_that_explain_all_are_named() -> None:
+    best = guessed(
+        lambda w, i: {
+            "premise": w.text(20),
+            "hypothesis": w.text(9),
+            "label": i % 3,
+            "explanation_1": w.text(20),
+            "explanation_2": w.text(30),
+        }
+    ).best
+    assert best.options["template"] == "{text}\n\n{hypothesis}\n\nLabel: {label}"
+    assert best.notes == (
+        "'explanation_1' and 'explanation_2' are not read, as they may give the label away",
+    )
+
+
+@pytest.mark.parametrize("name", ["explanation", "comment", "evidence", "reason_of_return"])
+def test_what_is_alone_or_is_often_what_is_asked_of_is_read(name: str) -> None:
+    best = guessed(lambda w, i: {name: w.text(9), "label": i % 3}).best
+    assert (best.options["text"], best.notes) == (name, ())
+    beside = guessed(lambda w, i: {"text": w.text(20), name: w.text(9), "label": i % 3}).best
+    assert ("template" in beside.options) is (name != "explanation")
+
+
 @pytest.mark.parametrize(
     ("name", "note"),
     [

@@ -18,6 +18,8 @@ from bakeoff.tasks.guess.guesses import (
     quoted,
     shown_words,
     texts_of,
+    unread_explanations,
+    without_explanations,
 )
 from bakeoff.tasks.role_names import (
     ANSWER,
@@ -104,6 +106,7 @@ class _Pair:
     why: str
     other_way: bool = False
     is_measure: bool = False
+    explanations: Sequence[Column] = ()
 
 
 def guess_completions(table: Table) -> Guess | None:
@@ -112,7 +115,7 @@ def guess_completions(table: Table) -> Guess | None:
     if pair is None:
         return None
     inputs, answer = pair.inputs, pair.answer
-    notes = []
+    notes = unread_explanations(pair.explanations, "answer")
     if pair.other_way:
         notes.append(
             f"No name says which of {quoted([inputs[-1].name, answer.name])} is to be written; if "
@@ -171,7 +174,8 @@ def _pair(table: Table) -> _Pair | None:
     )
     answer = first_called(writable, ANSWER) or first_called(writable, REFERENCES)
     if answer is not None:
-        inputs = _inputs(tuple(c for c in prose if c is not answer), _systems(table))
+        rest, explanations = without_explanations([c for c in prose if c is not answer])
+        inputs = _inputs(tuple(rest), _systems(table))
         if inputs:
             sure = is_called(inputs[-1], INPUT | DOCUMENT)
             likelihood = LIKELY + (0.1 if sure else 0.05)
@@ -182,16 +186,19 @@ def _pair(table: Table) -> _Pair | None:
                 answer=answer,
                 likelihood=likelihood,
                 why=f"{answer.name!r} is to be written, by its name",
+                explanations=explanations,
             )
     measures = tuple(c for c in table.columns if _is_measure(c))
     measure = first_called(measures, NUMBER)
     if prose and measure is not None:
+        rest, explanations = without_explanations(prose)
         return _Pair(
-            inputs=_inputs(prose),
+            inputs=_inputs(tuple(rest)),
             answer=measure,
             likelihood=POSSIBLE + 0.25,
             why=f"{measure.name!r} holds numbers that are to be written, by its name",
             is_measure=True,
+            explanations=explanations,
         )
     if len(prose) >= 2:
         asked = [c for c in prose if _asks(c)]
@@ -215,9 +222,9 @@ def _pair(table: Table) -> _Pair | None:
             + (f", and {first.name!r} is read, by its name" if questions else ", in their order"),
             other_way=not questions,
         )
-    rest = [c for c in table.columns if c not in prose and _may_be_answer(c)]
-    if prose and rest:  # such as labels, where the user asks for it
-        answer = next((c for c in rest if c.is_label_like), rest[-1])
+    others = [c for c in table.columns if c not in prose and _may_be_answer(c)]
+    if prose and others:  # such as labels, where the user asks for it
+        answer = next((c for c in others if c.is_label_like), others[-1])
         return _Pair(
             inputs=[prose[0]],
             answer=answer,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from bakeoff.data.columns import Column
 from bakeoff.formatting import counted, join
+from bakeoff.tasks.role_names import explains
 
 CERTAIN: Final = 0.95
 """The data have the kind's own form."""
@@ -43,6 +44,24 @@ class Guess:
 def may_be_field(column: Column, roles: Sequence[str]) -> bool:
     """Whether a template can name the column; the names of the kind's own fields come first."""
     return not set("{}") & set(column.name) and column.name not in roles
+
+
+def without_explanations(columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
+    """(columns that may be read, those that explain an answer); all may be where all explain."""
+    read = [c for c in columns if not explains(c)]
+    return (read, [c for c in columns if explains(c)]) if read else (list(columns), [])
+
+
+def unread_explanations(columns: Sequence[Column], answer: str) -> list[str]:
+    """That columns are not read, and why, if there are any.
+
+    Args:
+        answer: what a row's answer is called.
+    """
+    if not columns:
+        return []
+    they = "it" if len(columns) == 1 else "they"
+    return [f"{unread([c.name for c in columns])}, as {they} may give the {answer} away"]
 
 
 def quoted(names: Sequence[str]) -> str:
