@@ -611,6 +611,62 @@ def test_a_column_for_the_system_with_gaps_is_not_read_but_named() -> None:
     assert best.notes == ("'system' and 'mode' are not read",)
 
 
+@pytest.mark.parametrize(
+    ("missing", "is_read"), [(0.0, True), (0.2, True), (0.3, False), (0.6, False)]
+)
+@pytest.mark.parametrize("kind", ["classify", "choose", "complete"])
+def test_what_many_rows_lack_is_not_read_beside_what_is_asked(
+    kind: str, missing: float, is_read: bool
+) -> None:
+    """A row without one of the template's columns is a bad row, and would be left out."""
+    rest: dict[str, Callable[[Writer, int], Row]] = {
+        "classify": lambda w, i: {"review": w.text(20), "label": i % 2},
+        "choose": lambda w, i: {
+            "question": w.asked(9),
+            "choices": [w.text(n) for n in (2, 3, 4)],
+            "answer": "ABC"[i % 3],
+        },
+        "complete": lambda w, i: {"question": w.asked(9), "answer": w.text(9)},
+    }
+    best = guessed(
+        lambda w, i: {
+            "context": None if i % 10 < 10 * missing else w.text(12),
+            **rest[kind](w, i),
+        }
+    ).best
+    assert best.kind == kind
+    assert ("{context}" in best.options.get("template", "")) is is_read
+    said = (
+        f"'context' is not read, as rows without it would be left out ({round(100 * missing)} % "
+        "of all); to have it read, write an empty text where there is nothing"
+    )
+    assert best.notes == (() if is_read else (said,))
+
+
+def test_what_is_asked_is_read_whatever_rows_lack_it() -> None:
+    best = guessed(
+        lambda w, i: {
+            "context": w.text(30),
+            "question": w.asked(9) if i % 2 else None,
+            "answer": w.text(9),
+        }
+    ).best
+    assert "{context}" in best.options["template"] and "{question}" in best.options["template"]
+    alone = guessed(lambda w, i: {"a": w.text(9) if i % 2 else None, "answer": w.text(9)}).best
+    assert alone.options["prompt"] == "a"
+
+
+def test_an_empty_text_is_no_gap() -> None:
+    best = guessed(
+        lambda w, i: {
+            "context": w.text(30) if i % 2 else "",
+            "question": w.asked(9),
+            "answer": w.text(9),
+        }
+    ).best
+    assert "{context}" in best.options["template"]
+
+
 def test_answers_beside_lists_of_them_are_not_passed_over_in_silence() -> None:
     best = guessed(
         lambda w, i: {"source": w.text(9), "target": w.text(9), "references": [w.text(9)]}

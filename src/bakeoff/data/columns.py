@@ -50,6 +50,11 @@ class Column:
         return [v for v in self.values if v is not None and not (isinstance(v, str) and not v)]
 
     @cached_property
+    def gaps(self) -> float:
+        """The share of rows without a value; an empty text is one."""
+        return sum(value is None for value in self.values) / max(1, len(self.values))
+
+    @cached_property
     def shape(self) -> Shape:
         """What nine tenths of the values are; numbers and booleans also where they are spelt."""
         if not self.present:

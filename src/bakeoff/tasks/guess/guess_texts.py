@@ -19,7 +19,9 @@ from bakeoff.tasks.guess.guesses import (
     shown_words,
     texts_of,
     unread_explanations,
+    unread_gaps,
     without_explanations,
+    without_gaps,
 )
 from bakeoff.tasks.role_names import (
     ANSWER,
@@ -107,6 +109,7 @@ class _Pair:
     other_way: bool = False
     is_measure: bool = False
     explanations: Sequence[Column] = ()
+    gaps: Sequence[Column] = ()
 
 
 def guess_completions(table: Table) -> Guess | None:
@@ -115,7 +118,7 @@ def guess_completions(table: Table) -> Guess | None:
     if pair is None:
         return None
     inputs, answer = pair.inputs, pair.answer
-    notes = unread_explanations(pair.explanations, "answer")
+    notes = [*unread_explanations(pair.explanations, "answer"), *unread_gaps(pair.gaps)]
     if pair.other_way:
         notes.append(
             f"No name says which of {quoted([inputs[-1].name, answer.name])} is to be written; if "
@@ -175,7 +178,7 @@ def _pair(table: Table) -> _Pair | None:
     answer = first_called(writable, ANSWER) or first_called(writable, REFERENCES)
     if answer is not None:
         rest, explanations = without_explanations([c for c in prose if c is not answer])
-        inputs = _inputs(tuple(rest), _systems(table))
+        inputs, gaps = _inputs(tuple(rest), _systems(table))
         if inputs:
             sure = is_called(inputs[-1], INPUT | DOCUMENT)
             likelihood = LIKELY + (0.1 if sure else 0.05)
@@ -187,18 +190,21 @@ def _pair(table: Table) -> _Pair | None:
                 likelihood=likelihood,
                 why=f"{answer.name!r} is to be written, by its name",
                 explanations=explanations,
+                gaps=gaps,
             )
     measures = tuple(c for c in table.columns if _is_measure(c))
     measure = first_called(measures, NUMBER)
     if prose and measure is not None:
         rest, explanations = without_explanations(prose)
+        inputs, gaps = _inputs(tuple(rest))
         return _Pair(
-            inputs=_inputs(tuple(rest)),
+            inputs=inputs,
             answer=measure,
             likelihood=POSSIBLE + 0.25,
             why=f"{measure.name!r} holds numbers that are to be written, by its name",
             is_measure=True,
             explanations=explanations,
+            gaps=gaps,
         )
     if len(prose) >= 2:
         asked = [c for c in prose if _asks(c)]
@@ -234,8 +240,11 @@ def _pair(table: Table) -> _Pair | None:
     return None
 
 
-def _inputs(columns: tuple[Column, ...], systems: Sequence[Column] = ()) -> list[Column]:
-    """What is read: the columns that are called so, a question last; else all of them.
+def _inputs(
+    columns: tuple[Column, ...], systems: Sequence[Column] = ()
+) -> tuple[list[Column], list[Column]]:
+    """(what is read: the columns that are called so, a question last, else all of them; those of
+    them that too many rows lack).
 
     Args:
         columns: of texts. systems: what rows say to the system, which comes first.
@@ -250,7 +259,11 @@ def _inputs(columns: tuple[Column, ...], systems: Sequence[Column] = ()) -> list
         # A question alone leaves out what it is asked of.
         named = [c for c in columns if is_called(c, INPUT | DOCUMENT)] or named
     found = sorted(named[:_MOST_INPUTS], key=lambda c: is_called(c, QUESTION))
-    return [*systems, *found] if found else []
+    if not found:
+        return [], []
+    needed = found[-1] if is_called(found[-1], QUESTION) else min(found, key=lambda c: c.gaps)
+    found, gaps = without_gaps(found, needed)
+    return [*systems, *found], gaps
 
 
 def _systems(table: Table) -> list[Column]:
@@ -258,10 +271,7 @@ def _systems(table: Table) -> list[Column]:
     return [
         c
         for c in table.columns
-        if c.shape == "text"
-        and is_called(c, SYSTEM)
-        and not c.is_constant
-        and list(c.values).count(None) <= _GAPS * len(c.values)
+        if c.shape == "text" and is_called(c, SYSTEM) and not c.is_constant and c.gaps <= _GAPS
     ]
 
 
