@@ -5,6 +5,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -198,6 +199,35 @@ def test_parquet_with_decimals_as_databases_write_them(tmp_path: Path) -> None:
     records = read(tmp_path / "a.parquet")
     assert records == [row(1, 1, [1, None, -2.5]), row(2, None, None), row(3, -2.5, [])]
     assert repr(records[0].values["article"]) == "1"
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "shortest"),
+    [
+        (pa.float16(), 2.8, "2.8"),
+        (pa.float32(), 2.8, "2.8"),
+        (pa.float32(), 16777216.0, "16777216.0"),
+        (pa.float32(), float("nan"), "nan"),
+        (pa.float64(), 2.799999952316284, "2.799999952316284"),
+    ],
+)
+def test_numbers_of_few_bits_have_the_digits_that_stand_for_them(
+    tmp_path: Path, kind: pa.DataType, number: float, shortest: str
+) -> None:
+    values = np.array([number], dtype=kind.to_pandas_dtype())
+    fields = pa.StructArray.from_arrays([pa.array(values, kind), pa.array(["a"])], ["n", "t"])
+    table = pa.table(
+        {
+            "article": pa.array([*values, None], kind),
+            "highlights": pa.array([[{"n": values[0], "t": "a"}], None], pa.list_(fields.type)),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    first, second = read(tmp_path / "a.parquet")
+    assert repr(first.values) == (
+        f"{{'article': {shortest}, 'highlights': [{{'n': {shortest}, 't': 'a'}}]}}"
+    )
+    assert second == row(2, None, None)
 
 
 def test_parquet_with_bytes_that_are_not_utf8(tmp_path: Path) -> None:
