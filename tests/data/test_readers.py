@@ -13,6 +13,7 @@ import pytest
 from bakeoff.data.examples import Example
 from bakeoff.data.options import ExamplesOptions, TaskOptions
 from bakeoff.data.readers import Record, column_names, format_of, read_records
+from bakeoff.data.readers.arrow_values import Binary
 from bakeoff.data.rows import take_rows
 from bakeoff.data.sources import open_source
 from bakeoff.errors import DataError
@@ -236,6 +237,17 @@ def test_parquet_with_bytes_that_are_not_utf8(tmp_path: Path) -> None:
     )
     pq.write_table(pa.table({"article": broken, "highlights": ["b", "c"]}), tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet") == [row(1, "a", "b"), row(2, b"\xe9", "c")]
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(3)])
+def test_parquet_with_columns_of_bytes(tmp_path: Path, kind: pa.DataType) -> None:
+    values = [b"gr.", b"\xff\xd8.", None]
+    table = pa.table({"article": pa.array(values, kind), "highlights": pa.array([values] * 3)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    first, second, third = read(tmp_path / "a.parquet")
+    assert first == row(1, "gr.", ["gr.", b"\xff\xd8.", None])
+    assert isinstance(second.values["article"], Binary)
+    assert third.values["article"] is None
 
 
 def test_parquet_that_is_torn(tmp_path: Path) -> None:

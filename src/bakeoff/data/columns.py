@@ -59,6 +59,8 @@ class Column:
         """What nine tenths of the values are; numbers and booleans also where they are spelt."""
         if not self.present:
             return "empty"
+        if self.holds_bytes:
+            return "mixed"
         shapes = [_shape_of(value) for value in self.present]
         for shape in ("boolean", "number", "text", "list", "object"):
             if shapes.count(shape) >= _MOST_OF * len(shapes):
@@ -86,6 +88,11 @@ class Column:
     def distinct(self) -> int:
         """How many values differ."""
         return len({text.strip() for text in self.texts})
+
+    @cached_property
+    def holds_bytes(self) -> bool:
+        """Whether some of its values are bytes that are no text."""
+        return any(isinstance(value, bytes) for value in self.present)
 
     @property
     def is_constant(self) -> bool:

@@ -16,6 +16,12 @@ _NARROW: Final[dict[str, type[np.floating[Any]]]] = {"float": np.float32, "halff
 """Arrow's names of the types that are narrower than Python's numbers."""
 
 
+class Binary(bytes):
+    """Bytes of a column of bytes, which are no text; those of a column of texts are plain ones."""
+
+    __slots__ = ()
+
+
 def rows_of(batches: Iterable[Any], names: Sequence[str]) -> Iterator[Record]:
     """Rows of batches, counted from 1.
 
@@ -44,8 +50,9 @@ def plain_of_type(kind: Any) -> Plain | None:
     """Makes values of an Arrow type such as rows have from any file; None where they are.
 
     Numbers of a fixed count of decimals, as databases write them, become others, and those of few
-    bits the shortest that stand for them: 2.8 and not 2.799999952316284. A value of another type,
-    as Datasets makes of images, stays as it is.
+    bits the shortest that stand for them: 2.8 and not 2.799999952316284. Bytes become the text
+    that they are in UTF-8, as many writers have no other type for texts, or ``Binary``. A value of
+    another type, as Datasets makes of images, stays as it is.
     """
     import pyarrow
     from pyarrow import types
@@ -64,6 +71,8 @@ def plain_of_type(kind: Any) -> Plain | None:
         return None if of_item is None else partial(_of_items, of_item)
     if name.startswith("decimal"):
         return _without_decimals
+    if "binary" in name:
+        return _text_of_bytes
     return partial(shortest, _NARROW[name]) if name in _NARROW else None
 
 
@@ -98,6 +107,15 @@ def _without_decimals(value: object) -> object:
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return value
+
+
+def _text_of_bytes(value: object) -> object:
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return Binary(value)
 
 
 def _value(item: Any) -> object:
