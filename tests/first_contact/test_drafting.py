@@ -164,6 +164,21 @@ def test_talks_of_several_answers_lose_no_row_where_none_is_said_to_be_cut(place
     assert [(part.rows_cut, part.rows_skipped) for part in data.splits.values()] == [(0, 0)] * 3
 
 
+def test_talks_that_are_written_as_a_row_for_each_answer_are_noticed(place: Path) -> None:
+    lines = []
+    for number in range(40):
+        said: list[dict[str, str]] = []
+        for turn in range(3):
+            said.append({"role": "user", "content": f"And {number} and {turn}?"})
+            said.append({"role": "assistant", "content": f"{number + turn}."})
+            lines.append(json.dumps({"messages": said}))
+    file = place / "talks.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    draft = draft_study(file, base=BASE)
+    [note] = [note for note in draft.notes if "a row for each answer" in note]
+    assert "Keep the longest row of each talk" in note
+
+
 def test_few_rows_get_more_epochs_smaller_updates_and_larger_test_sets(place: Path) -> None:
     draft = draft_study(write(place, 100), base=BASE)
     assert draft.mapping["task"]["split_by_hash"] == {"validation": 0.2, "test": 0.2}
