@@ -85,6 +85,23 @@ def test_values_of_pandas_and_numpy_become_plain() -> None:
     ]
 
 
+def test_numbers_of_few_bits_keep_the_digits_that_stand_for_them() -> None:
+    values = np.array([2.8, np.nan], dtype=np.float32)
+    frame = pd.DataFrame({"n": values, "nullable": pd.array([0.1, None], dtype="Float32")})
+    frame["one"] = pd.Series([values[0], np.float16(0.1)], dtype=object)
+    frame["list"] = [values, [values.reshape(1, 2), np.array(2.8, dtype=np.float32)]]
+    columns = {key: key for key in ("n", "nullable", "one", "list")}
+    expected = [
+        b'{"n": 2.8, "nullable": 0.1, "one": 2.8, "list": [2.8, null]}',
+        b'{"n": null, "nullable": null, "one": 0.1, "list": [[[2.8, null]], 2.8]}',
+    ]
+    assert given_rows(frame, columns).files["rows.jsonl"].splitlines() == expected
+    given = datasets.Dataset.from_dict(
+        {"n": [2.8]}, features=datasets.Features({"n": datasets.Value("float32")})
+    )
+    assert given_rows(given, {"n": "n"}).files["rows.jsonl"] == b'{"n": 2.8}\n'
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

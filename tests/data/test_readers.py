@@ -5,6 +5,7 @@ import json
 from decimal import Decimal
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from bakeoff.data.examples import Example
 from bakeoff.data.options import ExamplesOptions, TaskOptions
 from bakeoff.data.readers import Record, column_names, format_of, read_records
+from bakeoff.data.readers.arrow_values import Binary
 from bakeoff.data.rows import take_rows
 from bakeoff.data.sources import open_source
 from bakeoff.errors import DataError
@@ -200,12 +202,52 @@ def test_parquet_with_decimals_as_databases_write_them(tmp_path: Path) -> None:
     assert repr(records[0].values["article"]) == "1"
 
 
+@pytest.mark.parametrize(
+    ("kind", "number", "shortest"),
+    [
+        (pa.float16(), 2.8, "2.8"),
+        (pa.float32(), 2.8, "2.8"),
+        (pa.float32(), 16777216.0, "16777216.0"),
+        (pa.float32(), float("nan"), "nan"),
+        (pa.float64(), 2.799999952316284, "2.799999952316284"),
+    ],
+)
+def test_numbers_of_few_bits_have_the_digits_that_stand_for_them(
+    tmp_path: Path, kind: pa.DataType, number: float, shortest: str
+) -> None:
+    values = np.array([number], dtype=kind.to_pandas_dtype())
+    fields = pa.StructArray.from_arrays([pa.array(values, kind), pa.array(["a"])], ["n", "t"])
+    table = pa.table(
+        {
+            "article": pa.array([*values, None], kind),
+            "highlights": pa.array([[{"n": values[0], "t": "a"}], None], pa.list_(fields.type)),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    first, second = read(tmp_path / "a.parquet")
+    assert repr(first.values) == (
+        f"{{'article': {shortest}, 'highlights': [{{'n': {shortest}, 't': 'a'}}]}}"
+    )
+    assert second == row(2, None, None)
+
+
 def test_parquet_with_bytes_that_are_not_utf8(tmp_path: Path) -> None:
     broken = pa.StringArray.from_buffers(
         2, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xe9")
     )
     pq.write_table(pa.table({"article": broken, "highlights": ["b", "c"]}), tmp_path / "a.parquet")
     assert read(tmp_path / "a.parquet") == [row(1, "a", "b"), row(2, b"\xe9", "c")]
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary(3)])
+def test_parquet_with_columns_of_bytes(tmp_path: Path, kind: pa.DataType) -> None:
+    values = [b"gr.", b"\xff\xd8.", None]
+    table = pa.table({"article": pa.array(values, kind), "highlights": pa.array([values] * 3)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    first, second, third = read(tmp_path / "a.parquet")
+    assert first == row(1, "gr.", ["gr.", b"\xff\xd8.", None])
+    assert isinstance(second.values["article"], Binary)
+    assert third.values["article"] is None
 
 
 def test_parquet_that_is_torn(tmp_path: Path) -> None:

@@ -280,6 +280,22 @@ def test_decimals_of_a_hub_data_set_are_numbers(
     assert repr(record.values["article"]) == "7"
 
 
+def test_numbers_of_few_bits_of_a_hub_data_set_have_few_digits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = datasets.Features(
+        {
+            "article": datasets.Value("float32"),
+            "highlights": datasets.Array2D((1, 1), "float32"),  # a type of Datasets' own
+        }
+    )
+    rows = datasets.Dataset.from_list([{"article": 2.8, "highlights": [[1.5]]}], features=features)
+    loaded = datasets.DatasetDict(dict.fromkeys(SPLITS, rows))
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: loaded)
+    source = opened(options("some/set"), tmp_path, **KAGGLE)
+    assert list(source.records("train")) == [Record(1, {"article": 2.8, "highlights": [[1.5]]})]
+
+
 def test_a_hub_data_set_of_one_split_is_split_by_hash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

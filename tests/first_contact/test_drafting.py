@@ -164,6 +164,21 @@ def test_talks_of_several_answers_lose_no_row_where_none_is_said_to_be_cut(place
     assert [(part.rows_cut, part.rows_skipped) for part in data.splits.values()] == [(0, 0)] * 3
 
 
+def test_talks_that_are_written_as_a_row_for_each_answer_are_noticed(place: Path) -> None:
+    lines = []
+    for number in range(40):
+        said: list[dict[str, str]] = []
+        for turn in range(3):
+            said.append({"role": "user", "content": f"And {number} and {turn}?"})
+            said.append({"role": "assistant", "content": f"{number + turn}."})
+            lines.append(json.dumps({"messages": said}))
+    file = place / "talks.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    draft = draft_study(file, base=BASE)
+    [note] = [note for note in draft.notes if "a row for each answer" in note]
+    assert "Keep the longest row of each talk" in note
+
+
 def test_few_rows_get_more_epochs_smaller_updates_and_larger_test_sets(place: Path) -> None:
     draft = draft_study(write(place, 100), base=BASE)
     assert draft.mapping["task"]["split_by_hash"] == {"validation": 0.2, "test": 0.2}
@@ -189,6 +204,21 @@ def test_many_rows_are_limited_without_a_gpu_and_that_is_said(
 
 def test_rows_that_are_sorted_by_label_are_not_limited(place: Path) -> None:
     draft = draft_study(write(place, 3000, lambda i: WORDS[i // 1500]), base=BASE)
+    assert "examples" not in draft.mapping["task"]
+    assert any("sorted by what is learnt" in note for note in draft.notes)
+
+
+def test_a_label_in_a_field_that_the_first_rows_lack_counts_as_sorted(place: Path) -> None:
+    fields: list[dict[str, Any]] = [{"id": i} for i in range(1300)]
+    fields += [{"id": i, "label": WORDS[i % 2]} for i in range(1300, 3000)]
+    lines = [
+        json.dumps({"text": f"Number {i} was found here", "meta": meta})
+        for i, meta in enumerate(fields)
+    ]
+    file = place / "late.jsonl"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    draft = draft_study(file, base=BASE)
+    assert draft.mapping["task"]["label"] == "meta.label"
     assert "examples" not in draft.mapping["task"]
     assert any("sorted by what is learnt" in note for note in draft.notes)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bakeoff.errors import DataError
 from bakeoff.first_contact.looking import look_at
 from bakeoff.first_contact.names import name_of
+from bakeoff.tasks.guess.guessing import guess_task
 
 Row = dict[str, Any]
 
@@ -294,6 +298,53 @@ def test_a_bad_line_is_counted_wherever_it_is(tmp_path: Path, at: int) -> None:
     data = look_at(file, first=5)
     assert (data.num_rows, data.num_bad) == (40, 1)
     assert [column.name for column in data.table.columns] == ["text", "label"]
+
+
+def of_bytes(count: int, is_text: Callable[[int], bool]) -> pa.Array:
+    """A column of bytes, of which some are texts."""
+    return pa.array([b"ab" if is_text(i) else bytes([200, i % 256]) for i in range(count)])
+
+
+def test_bytes_that_are_texts_are_read_as_such(tmp_path: Path) -> None:
+    texts = [row["text"].encode() for row in rows(40)]
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": pa.array(texts), "label": [i % 2 for i in range(40)]}), file)
+    data = look_at(file, first=5)
+    assert data.table.columns[0].values[0] == "the text of row 0 is here"
+    assert guess_task(data.table).best.options == {"text": "text", "label": "label"}
+
+
+@pytest.mark.parametrize("is_text", [lambda i: False, lambda i: i % 9 == 0, lambda i: i % 20 > 0])
+def test_a_column_of_bytes_makes_no_row_bad_and_that_it_is_not_read_is_said(
+    tmp_path: Path, is_text: Callable[[int], bool]
+) -> None:
+    file = tmp_path / "x.parquet"
+    table = pa.Table.from_pylist(rows(40)).append_column("digest", of_bytes(40, is_text))
+    pq.write_table(table, file)
+    data = look_at(file, first=5)
+    assert (data.num_rows, data.num_bad) == (40, 0)
+    best = guess_task(data.table).best
+    assert best.options == {"text": "text", "label": "label"}
+    assert best.notes == (
+        "'digest' holds bytes that are no text in UTF-8, which are not read; to have them read, "
+        "write them as texts",
+    )
+
+
+def test_bytes_alone_are_refused_with_the_reason(tmp_path: Path) -> None:
+    file = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"text": of_bytes(40, lambda i: False)}), file)
+    with pytest.raises(DataError, match="'text' holds bytes that are no text in UTF-8"):
+        guess_task(look_at(file, first=5).table)
+
+
+def test_a_row_of_bytes_among_many_texts_is_a_bad_row(tmp_path: Path) -> None:
+    file = tmp_path / "x.parquet"
+    texts = [row["text"].encode() for row in rows(300)]
+    table = pa.table({"text": pa.array([*texts, b"\xff"]), "label": [i % 2 for i in range(301)]})
+    pq.write_table(table, file)
+    data = look_at(file, first=5)
+    assert (data.num_rows, data.num_bad) == (300, 1)
 
 
 def test_a_column_that_comes_late_is_looked_at(tmp_path: Path) -> None:

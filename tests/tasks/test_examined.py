@@ -146,6 +146,65 @@ def test_groups_that_given_splits_share(write: Write, tokenizer: Any) -> None:
     )
 
 
+def talk_of(number: int, answers: int, last: str = "") -> dict[str, Any]:
+    """A conversation of several answers; ``last`` is the last one, where it is another."""
+    said = []
+    for turn in range(answers):
+        answer = last if last and turn == answers - 1 else f"{WORDS[turn]} {number} it is"
+        said += [
+            {"role": "user", "content": f"Which {WORDS[turn]} is number {number}?"},
+            {"role": "assistant", "content": answer},
+        ]
+    return {"messages": said}
+
+
+def test_conversations_that_go_on_in_another_split(write: Write, tokenizer: Any) -> None:
+    train = [talk_of(n, 2) for n in range(8)]
+    valid = [talk_of(n, 2) for n in range(20, 24)]
+    shorter, longer = talk_of(3, 1), talk_of(5, 3)
+    shorter["messages"][0]["content"] = "WHICH  storm is number 3?"
+    test = [talk_of(30, 2), shorter, longer, talk_of(6, 3), talk_of(20, 1)]
+    _, data = prepared_rows(write, tokenizer, train, valid, test, kind="chat")
+    assert data.overlap.train_test == data.overlap.validation_test == 0, "of whole inputs"
+    [caution] = data.cautions
+    assert (
+        "in two splits: 1 of the 5 rows of test is the beginning of a conversation of train and 2 "
+        "go on from one, such as row 2 of test and row 4 of train; 1 of the 5 rows of test is the "
+        "beginning of a conversation of validation, such as row 5 of test and row 1 of validation."
+    ) in caution
+    assert "Keep the longest row of each talk" in caution and "task.group" in caution
+
+
+def test_a_row_that_goes_on_alone_is_said(write: Write, tokenizer: Any) -> None:
+    parts = ([talk_of(n, 1) for n in range(8)], [talk_of(20, 1)], [talk_of(5, 3)])
+    _, data = prepared_rows(write, tokenizer, *parts, kind="chat")
+    [caution] = data.cautions
+    assert "1 of the 1 rows of test goes on from a conversation of train, such as row 1" in caution
+
+
+def test_conversations_that_only_begin_alike_are_not_of_one_talk(
+    write: Write, tokenizer: Any
+) -> None:
+    """Such as several answers to one prompt, or the same row twice, which are counted elsewhere."""
+    train = [talk_of(n, 2) for n in range(8)]
+    test = [talk_of(3, 2, last="another"), talk_of(4, 2), talk_of(5, 1, last="another")]
+    _, data = prepared_rows(write, tokenizer, train, [talk_of(20, 2)], test, kind="chat")
+    assert data.cautions == []
+
+
+@pytest.mark.parametrize("group", [None, "talk"])
+def test_a_row_for_each_answer_of_a_talk_in_one_file(
+    write: Write, tokenizer: Any, group: str | None
+) -> None:
+    rows = [{**talk_of(n, answers), "talk": n} for n in range(60) for answers in (1, 2, 3)]
+    root = write("rows.jsonl", rows).parent
+    task = task_of(kind="chat", source="rows.jsonl", group=group)
+    cautions = prepared(task, tokenizer, root).cautions
+    assert ["written as a row for each answer" in said for said in cautions] == (
+        [] if group else [True]
+    )
+
+
 def test_a_benchmark_by_its_name(write: Write, tokenizer: Any) -> None:
     for name, part in (("train", (0, 9)), ("dev", (50, 54)), ("test", (70, 74))):
         place = write(f"gsm8k/{name}.jsonl", rows_of(range(*part)))

@@ -111,6 +111,7 @@ def test_a_column_with_braces_in_its_name_is_read_alone_or_not_at_all(
     [
         (["Delphi", "Cobol", "Ada", "Ruby"], ["exact_match", "f1"]),
         (["C", "C++", "C#", "Ruby"], ["strict_match", "f1"]),
+        (["A", "B", "C", "D"], ["strict_match", "f1"]),
         (["5", "-5", "3", "7"], ["number", "strict_match"]),
         (["5", "6", "3", "7"], ["number", "exact_match"]),
         (['{"a": -5}', '{"a": 5}', '{"a": 6}', '{"a": 7}'], ["json_valid", "strict_match"]),

@@ -94,6 +94,11 @@ CASES: dict[str, Case] = {
         "classify",
         {"text": "review", "label": "stars"},
     ),
+    "numbers of a CSV file with a space after each comma": (
+        lambda w, i: {"review": w.text(15), " stars": f" {i % 5} "},
+        "classify",
+        {"text": "review", "label": " stars"},
+    ),
     "booleans": (
         lambda w, i: {"comment_text": w.text(15), "is_toxic": i % 9 == 0},
         "classify",
@@ -504,6 +509,47 @@ def test_what_may_give_a_choice_away_is_not_read_and_said() -> None:
     assert best.reasons["template"] == "'article' and 'question' are all read"
 
 
+@pytest.mark.parametrize("name", ["explanation", "Rationale_1", "reason", "Begründung", "cot"])
+@pytest.mark.parametrize("learnt", ["label", "answer", "score"])
+def test_what_explains_an_answer_is_not_read_and_said(learnt: str, name: str) -> None:
+    values: dict[str, Callable[[Writer, int], object]] = {
+        "label": lambda w, i: ["good", "bad"][i % 2],
+        "answer": lambda w, i: w.text(3),
+        "score": lambda w, i: i / 7,
+    }
+    best = guessed(
+        lambda w, i: {"said": w.text(9), name: w.text(20), learnt: values[learnt](w, i)}
+    ).best
+    assert best.options["text" if learnt == "label" else "prompt"] == "said"
+    assert "template" not in best.options
+    away = "label" if learnt == "label" else "answer"
+    assert f"{name!r} is not read, as it may give the {away} away" in best.notes
+
+
+def test_of_several_that_explain_all_are_named() -> None:
+    best = guessed(
+        lambda w, i: {
+            "premise": w.text(20),
+            "hypothesis": w.text(9),
+            "label": i % 3,
+            "explanation_1": w.text(20),
+            "explanation_2": w.text(30),
+        }
+    ).best
+    assert best.options["template"] == "{text}\n\n{hypothesis}\n\nLabel: {label}"
+    assert best.notes == (
+        "'explanation_1' and 'explanation_2' are not read, as they may give the label away",
+    )
+
+
+@pytest.mark.parametrize("name", ["explanation", "comment", "evidence", "reason_of_return"])
+def test_what_is_alone_or_is_often_what_is_asked_of_is_read(name: str) -> None:
+    best = guessed(lambda w, i: {name: w.text(9), "label": i % 3}).best
+    assert (best.options["text"], best.notes) == (name, ())
+    beside = guessed(lambda w, i: {"text": w.text(20), name: w.text(9), "label": i % 3}).best
+    assert ("template" in beside.options) is (name != "explanation")
+
+
 @pytest.mark.parametrize(
     ("name", "note"),
     [
@@ -563,6 +609,62 @@ def test_a_column_for_the_system_with_gaps_is_not_read_but_named() -> None:
     ).best
     assert dict(best.options) == {"prompt": "question", "completion": "response"}
     assert best.notes == ("'system' and 'mode' are not read",)
+
+
+@pytest.mark.parametrize(
+    ("missing", "is_read"), [(0.0, True), (0.2, True), (0.3, False), (0.6, False)]
+)
+@pytest.mark.parametrize("kind", ["classify", "choose", "complete"])
+def test_what_many_rows_lack_is_not_read_beside_what_is_asked(
+    kind: str, missing: float, is_read: bool
+) -> None:
+    """A row without one of the template's columns is a bad row, and would be left out."""
+    rest: dict[str, Callable[[Writer, int], Row]] = {
+        "classify": lambda w, i: {"review": w.text(20), "label": i % 2},
+        "choose": lambda w, i: {
+            "question": w.asked(9),
+            "choices": [w.text(n) for n in (2, 3, 4)],
+            "answer": "ABC"[i % 3],
+        },
+        "complete": lambda w, i: {"question": w.asked(9), "answer": w.text(9)},
+    }
+    best = guessed(
+        lambda w, i: {
+            "context": None if i % 10 < 10 * missing else w.text(12),
+            **rest[kind](w, i),
+        }
+    ).best
+    assert best.kind == kind
+    assert ("{context}" in best.options.get("template", "")) is is_read
+    said = (
+        f"'context' is not read, as rows without it would be left out ({round(100 * missing)} % "
+        "of all); to have it read, write an empty text where there is nothing"
+    )
+    assert best.notes == (() if is_read else (said,))
+
+
+def test_what_is_asked_is_read_whatever_rows_lack_it() -> None:
+    best = guessed(
+        lambda w, i: {
+            "context": w.text(30),
+            "question": w.asked(9) if i % 2 else None,
+            "answer": w.text(9),
+        }
+    ).best
+    assert "{context}" in best.options["template"] and "{question}" in best.options["template"]
+    alone = guessed(lambda w, i: {"a": w.text(9) if i % 2 else None, "answer": w.text(9)}).best
+    assert alone.options["prompt"] == "a"
+
+
+def test_an_empty_text_is_no_gap() -> None:
+    best = guessed(
+        lambda w, i: {
+            "context": w.text(30) if i % 2 else "",
+            "question": w.asked(9),
+            "answer": w.text(9),
+        }
+    ).best
+    assert "{context}" in best.options["template"]
 
 
 def test_answers_beside_lists_of_them_are_not_passed_over_in_silence() -> None:

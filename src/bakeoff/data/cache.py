@@ -19,7 +19,7 @@ from bakeoff import version
 from bakeoff.files import new_folder, sha256_of
 
 # Raise when prepared data of the same key would come out different.
-FORMAT: Final = 9
+FORMAT: Final = 10
 _MANIFEST: Final = "manifest.json"
 
 Arrays = dict[str, NDArray[Any]]

@@ -50,10 +50,17 @@ class Column:
         return [v for v in self.values if v is not None and not (isinstance(v, str) and not v)]
 
     @cached_property
+    def gaps(self) -> float:
+        """The share of rows without a value; an empty text is one."""
+        return sum(value is None for value in self.values) / max(1, len(self.values))
+
+    @cached_property
     def shape(self) -> Shape:
         """What nine tenths of the values are; numbers and booleans also where they are spelt."""
         if not self.present:
             return "empty"
+        if self.holds_bytes:
+            return "mixed"
         shapes = [_shape_of(value) for value in self.present]
         for shape in ("boolean", "number", "text", "list", "object"):
             if shapes.count(shape) >= _MOST_OF * len(shapes):
@@ -82,6 +89,11 @@ class Column:
         """How many values differ."""
         return len({text.strip() for text in self.texts})
 
+    @cached_property
+    def holds_bytes(self) -> bool:
+        """Whether some of its values are bytes that are no text."""
+        return any(isinstance(value, bytes) for value in self.present)
+
     @property
     def is_constant(self) -> bool:
         """Whether all rows hold the same."""
@@ -90,7 +102,7 @@ class Column:
     @cached_property
     def is_whole(self) -> bool:
         """Whether it holds whole numbers, also as 2.0: so tables write them where some miss."""
-        return self.shape == "number" and all(map(_WHOLE.fullmatch, self.texts))
+        return self.shape == "number" and all(_WHOLE.fullmatch(text.strip()) for text in self.texts)
 
     @cached_property
     def is_reference(self) -> bool:

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from bakeoff.data.readers import Columns, missing_column, present
+from bakeoff.data.readers.arrow_values import plain_of_row, shortest
 from bakeoff.data.sources import ALIASES
 from bakeoff.errors import DataError
 from bakeoff.files import disk_errors, new_folder
@@ -176,13 +179,17 @@ def table_rows(
         names = list(dict.fromkeys(there)) if whole else present(columns, there)
         if twice := [name for name in names if there.count(name) > 1]:
             raise DataError(f"{place}: has two columns {twice[0]!r}; rename one of them")
+        # Only the column knows of how many bits its numbers were.
+        narrow = {name: kind for name in names if (kind := _narrow(table[name].dtype)) is not None}
         for values in table[names].itertuples(index=False, name=None):
-            yield dict(zip(names, values, strict=True))
+            row = dict(zip(names, values, strict=True))
+            yield row | {name: shortest(kind, row[name]) for name, kind in narrow.items()}
     elif _is_a(table, "datasets", "Dataset"):
         if error := missing_column(place, columns, table.column_names):
             raise error
         names = table.column_names if whole else present(columns, table.column_names)
-        yield from table.select_columns(names)
+        read = table.select_columns(names)
+        yield from map(plain_of_row(read), read)
     elif isinstance(table, Iterable) and not isinstance(table, str | bytes | Mapping):
         for number, row in enumerate(table, start=1):
             if not isinstance(row, Mapping):
@@ -201,6 +208,14 @@ def _is_a(value: object, module: str, name: str) -> bool:
     return kind is not None and isinstance(value, kind)
 
 
+def _narrow(dtype: Any) -> type[np.floating[Any]] | None:
+    """The type of numbers of fewer bits than Python's, of a dtype of NumPy or pandas, else None."""
+    if getattr(dtype, "kind", "") != "f":
+        return None
+    narrow: dict[int, type[np.floating[Any]]] = {2: np.float16, 4: np.float32}
+    return narrow.get(dtype.itemsize)
+
+
 def _plain(value: Any, place: str, *, or_text: bool = False) -> Any:
     """A value as JSON knows it; what is not a number, pandas' missing value too, becomes None.
 
@@ -209,6 +224,8 @@ def _plain(value: Any, place: str, *, or_text: bool = False) -> Any:
     """
     if value is None or isinstance(value, str | bool | int):
         return value
+    if isinstance(value, np.floating) and (kind := _narrow(value.dtype)) is not None:
+        value = shortest(kind, value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -217,6 +234,8 @@ def _plain(value: Any, place: str, *, or_text: bool = False) -> Any:
         return [_plain(item, place, or_text=or_text) for item in value]
     if type(value).__name__ in ("NAType", "NaTType"):  # pandas' own, which is not imported for it
         return None
+    if isinstance(value, np.ndarray) and _narrow(value.dtype) is not None:
+        return _plain(list(value) if value.ndim else value[()], place, or_text=or_text)
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays
         return _plain(value.tolist(), place, or_text=or_text)
     if or_text:

@@ -367,6 +367,6 @@ def _drawn_values(column: Column, rows: int) -> int:
 
 
 def _values(table: Table, name: str, rows: int) -> set[str]:
-    """What a column holds in the first rows."""
-    column = next(c for c in table.columns if c.name == name)
-    return {text.strip() for text in column.texts[:rows]}
+    """What a column holds in the first rows; nothing of a field that only later ones have."""
+    columns = [c for c in table.columns if c.name == name]
+    return {text.strip() for column in columns for text in column.texts[:rows]}

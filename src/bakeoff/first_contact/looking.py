@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
 from bakeoff.data.columns import Column, Table, num_words
 from bakeoff.data.options import SplitShares, TaskOptions
 from bakeoff.data.readers import ENDINGS, OTHER_WIDTH, SAVE_AS_UTF_8, OptionalColumn, Record
+from bakeoff.data.readers.arrow_values import Binary
 from bakeoff.data.readers.fields import root_of
 from bakeoff.data.readers.plain_text import rows_of_text
 from bakeoff.data.sources import Source, is_there, is_whole, named_files, notes_of, open_source
@@ -259,6 +262,14 @@ def _check_rows(path: str, found: int, bad: list[_Bad]) -> None:
         )
 
 
+def _of_bytes(rows: list[Record]) -> set[str]:
+    """Columns of bytes that are no texts in more than a few rows, such as hashes."""
+    found: Counter[str] = Counter()
+    for record in rows:
+        found.update(name for name, value in record.values.items() if isinstance(value, Binary))
+    return {name for name, count in found.items() if count >= _UNREADABLE * len(rows)}
+
+
 def _drawn(
     source: Source, first: int
 ) -> tuple[
@@ -277,9 +288,13 @@ def _drawn(
     bad: list[_Bad] = []
     generator = random.Random(_SEED)
     seen = 0
+    found = {split: source.records(split) for split in SPLITS}
+    begun = {split: list(islice(records, _ROWS_KEPT)) for split, records in found.items()}
+    # A column of bytes is passed over, and must not make all rows bad.
+    binary = _of_bytes([record for records in begun.values() for record in records])
     for split in SPLITS:
-        for record in source.records(split):
-            if (problem := _problem(record)) is not None:
+        for record in chain(begun.pop(split), found[split]):
+            if (problem := _problem(record, binary)) is not None:
                 bad.append((record.name, problem))
                 continue
             counts[split] += 1
@@ -298,10 +313,12 @@ def _drawn(
 _Bad = tuple[str, str]
 
 
-def _problem(record: Record) -> str | None:
+def _problem(record: Record, binary: Collection[str]) -> str | None:
     if record.problem is not None:
         return record.problem
     for name, value in _texts(record):
+        if name in binary:
+            continue
         if isinstance(value, bytes):
             return f"column {name!r} is not UTF-8"
         try:

@@ -2,7 +2,8 @@
 
 Source: the official evaluation of SQuAD 2.0 (Rajpurkar et al. 2018, arXiv:1806.03822). Without
 case, punctuation of ASCII and English articles; an answer with several references is scored by the
-best of them.
+best of them. A reference that holds nothing else, as the letter ``A``, is compared as it is but for
+case: by the official rules an empty answer would equal it.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ def normalised(text: str) -> str:
 def share_blurred(texts: Sequence[str]) -> float:
     """The share of texts that ``normalised`` makes others of, so that a wrong answer may be equal.
 
-    Of numbers it drops signs and decimal points. Other symbols count where another one of the
-    texts differs in them alone, as ``C++`` and ``C``; full stops, quotes and hyphens never do.
+    Of numbers it drops signs and decimal points, and of the letter ``A`` all. Other symbols count
+    where another one of the texts differs in them alone, as ``C++`` and ``C``; full stops, quotes
+    and hyphens never do.
     """
     plain = [" ".join(text.lower().translate(_PROSE).split()) for text in texts]
     short = [normalised(text) for text in plain]
@@ -42,7 +44,7 @@ def share_blurred(texts: Sequence[str]) -> float:
     for whole, rest in zip(plain, short, strict=True):
         alike.setdefault(rest, set()).add(" ".join(_ARTICLES.sub(" ", whole).split()))
     blurred = sum(
-        _OF_NUMBERS.search(text) is not None or len(alike[rest]) > 1
+        _OF_NUMBERS.search(text) is not None or len(alike[rest]) > 1 or not normalised(text)
         for text, rest in zip(texts, short, strict=True)
     )
     return blurred / max(1, len(texts))
@@ -59,7 +61,9 @@ class ExactMatch(TextMetric):
         return _SIGNATURE
 
     def score(self, text: str, reference: str) -> float:
-        return float(normalised(text) == normalised(reference))
+        if not (right := normalised(reference)):
+            return _as_it_is(text, reference)
+        return float(normalised(text) == right)
 
 
 class F1(TextMetric):
@@ -74,11 +78,16 @@ class F1(TextMetric):
 
     def score(self, text: str, reference: str) -> float:
         written, right = normalised(text).split(), normalised(reference).split()
-        if not written or not right:
-            return float(written == right)
+        if not right:
+            return _as_it_is(text, reference)
         shared = (Counter(written) & Counter(right)).total()
         # 2 p r / (p + r), with p and r over the two lengths
         return 2 * shared / (len(written) + len(right))
+
+
+def _as_it_is(text: str, reference: str) -> float:
+    """The score against a reference that SQuAD's rules leave nothing of."""
+    return float(text.strip().casefold() == reference.strip().casefold())
 
 
 def make(name: str, labels: tuple[str, ...], options: Mapping[str, Any]) -> Metric:

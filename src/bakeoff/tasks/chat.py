@@ -387,6 +387,11 @@ class Chat(Task):
             made_of=talk,
         )
 
+    def said_in(self, example: Example) -> tuple[str, ...]:
+        """See ``Task.said_in``."""
+        assert isinstance(example.made_of, Conversation)
+        return tuple(as_read([one]) for one in calls_as_text(example.made_of).messages)
+
     def shorten(self, example: Example) -> Example | None:
         """The oldest turn less."""
         assert isinstance(example.made_of, Conversation)

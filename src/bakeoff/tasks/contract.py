@@ -218,6 +218,16 @@ class Task(ABC):
         """One step shorter, or None where nothing gives way."""
         return None
 
+    def said_in(self, example: Example) -> tuple[str, ...]:
+        """The messages of a conversation, each with who says it; none where a row is none.
+
+        By them is found which rows go on from other ones.
+
+        Args:
+            example: as ``example`` made it.
+        """
+        return ()
+
     def answer_shown(self, choice: str) -> str:
         """A choice as a reader is shown it, and as the references spell it.
 

@@ -68,6 +68,16 @@ CHOICE: Final = ANSWER | _words(
     distractor auswahl wahl alternativa opcion opcao opzione scelta choix optie keuze opcja wybor
     вариант выбор 选项 選択肢 선택지 보기"""
 )
+EXPLANATION: Final = _words(
+    """explanation explanations rationale rationales justification justifications reasoning
+    chain_of_thought chainofthought cot begrundung erklarung explicacion razonamiento justificacion
+    explication raisonnement spiegazione ragionamento giustificazione explicacao raciocinio
+    justificativa uitleg toelichting redenering wyjasnienie uzasadnienie объяснение обоснование
+    解释 推理 根拠 推論"""
+)
+"""Not a comment, evidence or a thought, which are often what is read."""
+REASON: Final = _words("reason reasons grund razon raison motivo reden причина 理由 이유")
+"""An explanation as a whole name; as a part of one, as ``reason_of_return``, often what is read."""
 REFERENCES: Final = _words("references")
 SYSTEM: Final = _words("system")
 HISTORY: Final = _words("history")
@@ -84,6 +94,11 @@ LANGUAGES: Final = _words(
 def is_called(column: Column, names: frozenset[str]) -> bool:
     """Whether a column's name, or a word of it, is among names."""
     return bool(column.names & names)
+
+
+def explains(column: Column) -> bool:
+    """Whether a column, by its name, says why an answer is right, and so mostly which one is."""
+    return is_called(column, EXPLANATION) or column.names <= REASON
 
 
 def first_called(columns: tuple[Column, ...], names: frozenset[str]) -> Column | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bakeoff.data.options import TaskOptions
 from bakeoff.data.readers import Columns, Record, missing_column, present, with_fields
-from bakeoff.data.readers.arrow_values import without_decimals
+from bakeoff.data.readers.arrow_values import plain_of_row
 from bakeoff.data.sources.contract import ALIASES
 from bakeoff.errors import DataError
 from bakeoff.types import SPLITS, Split
@@ -39,11 +39,9 @@ class HubPart:
         """Its rows in their order."""
         names = present(self._columns, self._loaded.column_names)
         loaded = self._loaded.select_columns(names)
-        has_decimals = "decimal" in str(loaded.features)
+        plain = plain_of_row(loaded)
         for row, values in enumerate(loaded, start=1):
-            if has_decimals:
-                values = {name: without_decimals(value) for name, value in values.items()}
-            yield Record(row, with_fields(values, self._columns.values()))
+            yield Record(row, with_fields(plain(values), self._columns.values()))
 
     def fingerprint(self) -> list[str]:
         """As Datasets has it."""

@@ -8,7 +8,16 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bakeoff.data.columns import Column, Table, folded
-from bakeoff.tasks.guess.guesses import CERTAIN, FORCED, Guess, may_be_field, quoted, texts_of
+from bakeoff.tasks.guess.guesses import (
+    CERTAIN,
+    FORCED,
+    Guess,
+    may_be_field,
+    quoted,
+    texts_of,
+    unread_gaps,
+    without_gaps,
+)
 from bakeoff.tasks.right_choice import RULES, Answer, AnswerRule
 from bakeoff.tasks.role_names import (
     ANSWER,
@@ -53,7 +62,9 @@ def guess_choices(table: Table) -> Guess | None:
                     for c in prose
                     if is_called(c, DOCUMENT | INPUT) and may_be_field(c, ("question", "answer"))
                 ]
+                read, gaps = without_gaps(read)
                 found = _guess(question, choices, answer, rule, lists, others, read)
+                found = replace(found, notes=(*found.notes, *unread_gaps(gaps)))
                 return (
                     found if _are_choices(choices, rule) else replace(found, likelihood=_UNLIKELY)
                 )

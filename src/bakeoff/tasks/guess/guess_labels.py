@@ -17,6 +17,10 @@ from bakeoff.tasks.guess.guesses import (
     may_be_field,
     quoted,
     texts_of,
+    unread_explanations,
+    unread_gaps,
+    without_explanations,
+    without_gaps,
 )
 from bakeoff.tasks.role_names import DOCUMENT, LABEL, WEAK_LABEL, is_called
 
@@ -43,7 +47,9 @@ def guess_labels(table: Table) -> Guess | None:
         others = [c for c in others if c not in texts]
     if not texts:
         return None
+    texts, explanations = without_explanations(texts)
     text = max(texts, key=lambda c: (is_called(c, DOCUMENT), c.chars))
+    texts, gaps = without_gaps(texts, needed=text)
     beside = [c for c in texts if c is not text and may_be_field(c, ("text", "label"))][
         : _MANY_COLUMNS - 1
     ]
@@ -54,7 +60,7 @@ def guess_labels(table: Table) -> Guess | None:
         likelihood -= 0.15
     if from_words:
         likelihood = FORCED + 0.2
-    notes = []
+    notes = [*unread_explanations(explanations, "label"), *unread_gaps(gaps)]
     if others:
         notes.append(
             f"The label could also be {quoted([c.name for c in others])}, which "

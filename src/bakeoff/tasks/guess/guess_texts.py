@@ -18,6 +18,10 @@ from bakeoff.tasks.guess.guesses import (
     quoted,
     shown_words,
     texts_of,
+    unread_explanations,
+    unread_gaps,
+    without_explanations,
+    without_gaps,
 )
 from bakeoff.tasks.role_names import (
     ANSWER,
@@ -104,6 +108,8 @@ class _Pair:
     why: str
     other_way: bool = False
     is_measure: bool = False
+    explanations: Sequence[Column] = ()
+    gaps: Sequence[Column] = ()
 
 
 def guess_completions(table: Table) -> Guess | None:
@@ -112,7 +118,7 @@ def guess_completions(table: Table) -> Guess | None:
     if pair is None:
         return None
     inputs, answer = pair.inputs, pair.answer
-    notes = []
+    notes = [*unread_explanations(pair.explanations, "answer"), *unread_gaps(pair.gaps)]
     if pair.other_way:
         notes.append(
             f"No name says which of {quoted([inputs[-1].name, answer.name])} is to be written; if "
@@ -171,7 +177,8 @@ def _pair(table: Table) -> _Pair | None:
     )
     answer = first_called(writable, ANSWER) or first_called(writable, REFERENCES)
     if answer is not None:
-        inputs = _inputs(tuple(c for c in prose if c is not answer), _systems(table))
+        rest, explanations = without_explanations([c for c in prose if c is not answer])
+        inputs, gaps = _inputs(tuple(rest), _systems(table))
         if inputs:
             sure = is_called(inputs[-1], INPUT | DOCUMENT)
             likelihood = LIKELY + (0.1 if sure else 0.05)
@@ -182,16 +189,22 @@ def _pair(table: Table) -> _Pair | None:
                 answer=answer,
                 likelihood=likelihood,
                 why=f"{answer.name!r} is to be written, by its name",
+                explanations=explanations,
+                gaps=gaps,
             )
     measures = tuple(c for c in table.columns if _is_measure(c))
     measure = first_called(measures, NUMBER)
     if prose and measure is not None:
+        rest, explanations = without_explanations(prose)
+        inputs, gaps = _inputs(tuple(rest))
         return _Pair(
-            inputs=_inputs(prose),
+            inputs=inputs,
             answer=measure,
             likelihood=POSSIBLE + 0.25,
             why=f"{measure.name!r} holds numbers that are to be written, by its name",
             is_measure=True,
+            explanations=explanations,
+            gaps=gaps,
         )
     if len(prose) >= 2:
         asked = [c for c in prose if _asks(c)]
@@ -215,9 +228,9 @@ def _pair(table: Table) -> _Pair | None:
             + (f", and {first.name!r} is read, by its name" if questions else ", in their order"),
             other_way=not questions,
         )
-    rest = [c for c in table.columns if c not in prose and _may_be_answer(c)]
-    if prose and rest:  # such as labels, where the user asks for it
-        answer = next((c for c in rest if c.is_label_like), rest[-1])
+    others = [c for c in table.columns if c not in prose and _may_be_answer(c)]
+    if prose and others:  # such as labels, where the user asks for it
+        answer = next((c for c in others if c.is_label_like), others[-1])
         return _Pair(
             inputs=[prose[0]],
             answer=answer,
@@ -227,8 +240,11 @@ def _pair(table: Table) -> _Pair | None:
     return None
 
 
-def _inputs(columns: tuple[Column, ...], systems: Sequence[Column] = ()) -> list[Column]:
-    """What is read: the columns that are called so, a question last; else all of them.
+def _inputs(
+    columns: tuple[Column, ...], systems: Sequence[Column] = ()
+) -> tuple[list[Column], list[Column]]:
+    """(what is read: the columns that are called so, a question last, else all of them; those of
+    them that too many rows lack).
 
     Args:
         columns: of texts. systems: what rows say to the system, which comes first.
@@ -243,7 +259,11 @@ def _inputs(columns: tuple[Column, ...], systems: Sequence[Column] = ()) -> list
         # A question alone leaves out what it is asked of.
         named = [c for c in columns if is_called(c, INPUT | DOCUMENT)] or named
     found = sorted(named[:_MOST_INPUTS], key=lambda c: is_called(c, QUESTION))
-    return [*systems, *found] if found else []
+    if not found:
+        return [], []
+    needed = found[-1] if is_called(found[-1], QUESTION) else min(found, key=lambda c: c.gaps)
+    found, gaps = without_gaps(found, needed)
+    return [*systems, *found], gaps
 
 
 def _systems(table: Table) -> list[Column]:
@@ -251,10 +271,7 @@ def _systems(table: Table) -> list[Column]:
     return [
         c
         for c in table.columns
-        if c.shape == "text"
-        and is_called(c, SYSTEM)
-        and not c.is_constant
-        and list(c.values).count(None) <= _GAPS * len(c.values)
+        if c.shape == "text" and is_called(c, SYSTEM) and not c.is_constant and c.gaps <= _GAPS
     ]
 
 
@@ -299,7 +316,7 @@ def _metrics(answer: Column, inputs: list[Column]) -> tuple[list[str], str]:
     if is_called(answer, LANGUAGES) and any(is_called(c, LANGUAGES) for c in inputs):
         return ["chrf", "bleu"], "the columns are called after languages"
     if answer.words <= _SHORT_WORDS:
-        signs = ", and exact_match drops signs that tell them apart" if is_blurred else ""
+        signs = ", and exact_match drops what tells some apart" if is_blurred else ""
         return [match, "f1"], f"answers have {shown_words(answer)} on average{signs}"
     # Of free texts the likelihood decides, as the kind has it.
     return [], ""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bakeoff.data.columns import Column
-from bakeoff.formatting import counted, join
+from bakeoff.formatting import counted, join, shown_share
+from bakeoff.tasks.role_names import explains
 
 CERTAIN: Final = 0.95
 """The data have the kind's own form."""
@@ -18,6 +19,8 @@ POSSIBLE: Final = 0.5
 FORCED: Final = 0.2
 """It can be read so where the user asks for it."""
 _NAMES_SHOWN: Final = 6
+_MANY_GAPS: Final = 0.2
+"""What few rows lack is worth more than these rows; what many lack would cost most of the data."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,47 @@ class Guess:
 def may_be_field(column: Column, roles: Sequence[str]) -> bool:
     """Whether a template can name the column; the names of the kind's own fields come first."""
     return not set("{}") & set(column.name) and column.name not in roles
+
+
+def without_explanations(columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
+    """(columns that may be read, those that explain an answer); all may be where all explain."""
+    read = [c for c in columns if not explains(c)]
+    return (read, [c for c in columns if explains(c)]) if read else (list(columns), [])
+
+
+def unread_explanations(columns: Sequence[Column], answer: str) -> list[str]:
+    """That columns are not read, and why, if there are any.
+
+    Args:
+        answer: what a row's answer is called.
+    """
+    if not columns:
+        return []
+    they = "it" if len(columns) == 1 else "they"
+    return [f"{unread([c.name for c in columns])}, as {they} may give the {answer} away"]
+
+
+def without_gaps(
+    columns: Sequence[Column], needed: Column | None = None
+) -> tuple[list[Column], list[Column]]:
+    """(columns that may be read together, those that too many rows lack: a row needs all of them).
+
+    Args:
+        needed: the one that says what is asked, which is read whatever rows lack it.
+    """
+    read = [c for c in columns if c is needed or c.gaps <= _MANY_GAPS]
+    return read, [c for c in columns if c not in read]
+
+
+def unread_gaps(columns: Sequence[Column]) -> list[str]:
+    """That columns are not read, and why, if there are any."""
+    if not columns:
+        return []
+    it, share = "it" if len(columns) == 1 else "them", shown_share(max(c.gaps for c in columns))
+    return [
+        f"{unread([c.name for c in columns])}, as rows without {it} would be left out ({share} of "
+        f"all); to have {it} read, write an empty text where there is nothing"
+    ]
 
 
 def quoted(names: Sequence[str]) -> str:

@@ -142,6 +142,11 @@ def _unread(table: Table, used: Collection[str], said: Sequence[str]) -> list[st
 
 def _why_unread(table: Table, column: Column) -> str | None:
     """What a column holds that no kind reads as it is; None where it is nothing of the kind."""
+    if column.holds_bytes:
+        return (
+            "holds bytes that are no text in UTF-8, which are not read; to have them read, write "
+            "them as texts"
+        )
     if column.shape == "object":
         fields = [c.name for c in table.columns if c.name.startswith(f"{column.name}{MARK}")]
         named = f"; a study may name its fields: {quoted(fields[:_FIELDS_SHOWN])}" if fields else ""

@@ -17,6 +17,7 @@ from bakeoff.data.hygiene.contained import Contained
 from bakeoff.data.hygiene.groups import shared_groups
 from bakeoff.data.hygiene.order import stands_by_label
 from bakeoff.data.hygiene.overlap import PAIRS, Overlap, OverlapRow, find_overlap
+from bakeoff.data.hygiene.talks import SharedTalks, Talk, shared_talks
 from bakeoff.data.rows import Rows
 from bakeoff.data.sources import named_files
 from bakeoff.data.taskdata import SplitData
@@ -69,6 +70,7 @@ def examine(task: Task, rows: Mapping[Split, Rows], splits: Mapping[Split, Split
         for text in same
     ]
     cautions += _groups(task, splits)
+    cautions += _talks({split: _said(task, rows[split], splits[split]) for split in SPLITS})
     cautions += [said for split in SPLITS if (said := _answers(task, split, rows[split].examples))]
     for split in SPLITS:
         if said := order_caution(task, split, splits[split], is_cut=rows[split].is_cut):
@@ -238,6 +240,56 @@ def _groups(task: Task, splits: Mapping[Split, SplitData]) -> list[str]:
         "divided so here."
         for found in shared_groups(groups, PAIRS)
     ]
+
+
+def _said(task: Task, rows: Rows, part: SplitData) -> list[Talk]:
+    """The rows of a split in which something is said."""
+    numbers = set(part.rows.tolist())
+    talks = [
+        Talk(record.row, task.said_in(example))
+        for record, example in zip(rows.records, rows.examples, strict=True)
+        if record.row in numbers
+    ]
+    return [talk for talk in talks if talk.messages]
+
+
+def _talks(talks: Mapping[Split, Sequence[Talk]]) -> list[str]:
+    """Rows of one talk that are in two splits."""
+    pairs = [_pair(found, len(talks[found.second])) for found in shared_talks(talks, PAIRS)]
+    if not pairs:
+        return []
+    return [
+        "Talks seem to be written as a row for each answer, with all that was said before, and are "
+        f"in two splits: {'; '.join(pairs)}. A longer row holds the answer of a shorter one, so "
+        "that scores are of talks that were seen before. Keep the longest row of each talk; or "
+        "give one file with a column that says of which talk a row is, and name it as task.group, "
+        "by which the file is divided."
+    ]
+
+
+def _pair(found: SharedTalks, num_rows: int) -> str:
+    """What two splits share.
+
+    Args:
+        num_rows: of the second split.
+    """
+    first, second = found.first, found.second
+    of_all = f"of the {shown_whole(num_rows)} rows of {second}"
+    said = []
+    if found.begin:
+        are = "is" if found.begin == 1 else "are"
+        said.append(
+            f"{shown_whole(found.begin)} {of_all} {are} the beginning of a conversation of {first}"
+        )
+    if found.go_on:
+        go = "goes" if found.go_on == 1 else "go"
+        said.append(
+            f"{shown_whole(found.go_on)} {go} on from one"
+            if found.begin
+            else f"{shown_whole(found.go_on)} {of_all} {go} on from a conversation of {first}"
+        )
+    own, other = found.rows
+    return f"{' and '.join(said)}, such as row {own} of {second} and row {other} of {first}"
 
 
 def order_caution(task: Task, split: Split, part: SplitData, *, is_cut: bool) -> str | None:
