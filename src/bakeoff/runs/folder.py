@@ -39,6 +39,8 @@ from bakeoff.runs.storage import Storage
 PREVIOUS_STUDY_FILE = "study.previous.yaml"
 INPUTS_FILE = "inputs.json"
 SEARCH_FILE = "study.db"
+BUDGET_FILE = "budget.json"
+"""The shape that a budget gave to the study; written before the folder is its own."""
 DATA_FOLDER = "data"
 """Rows that were given in Python, each lot in a folder that a hash of its content names."""
 CLAIMS_NOTE = "CLAIMS.md"
@@ -47,6 +49,7 @@ _PARTS = (
     *(RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE),
     *("cohorts", EVENTS_FILE),
 )
+_BEFORE_THE_STUDY = (LOCK_FILE, HOLDER_FILE, INPUTS_FILE, RESERVE_FILE, BUDGET_FILE)
 _ID_KEY = "run"
 _PRICES = "prices"
 GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
@@ -428,11 +431,12 @@ def open_run(
 def _holds_files(path: Path) -> bool:
     """Whether a folder holds more than a lock, rows and what a killed run left half written.
 
-    A run that was killed while it claimed the folder left the inputs without the study.
+    A run that was killed while it claimed the folder left the inputs without the study; one that
+    was stopped before left the shape that its budget gave.
     """
     return path.is_dir() and any(
         entry.suffix != PART
-        and entry.name not in (LOCK_FILE, HOLDER_FILE, INPUTS_FILE, RESERVE_FILE)
+        and entry.name not in _BEFORE_THE_STUDY
         and not (entry.name == DATA_FOLDER and _holds_only_rows(entry))
         for entry in path.iterdir()
     )
