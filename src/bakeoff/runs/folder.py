@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -69,7 +70,7 @@ class RunFolder(Storage):
 
     Attributes:
         resolved: the study as a plain mapping.
-        is_fresh: whether an earlier run was put aside for it.
+        aside: where an earlier run was put for it; None where none was.
         growth: what differs from the study that the folder holds, all of it allowed.
     """
 
@@ -106,8 +107,8 @@ class RunFolder(Storage):
             if path.exists() and not path.is_dir():
                 raise StoreError(f"{path}: is a file; give another folder with --out")
             known = path / STUDY_FILE
-            self.is_fresh = fresh and known.exists()
-            if self.is_fresh:
+            self.aside: Path | None = None
+            if fresh and known.exists():
                 stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
                 (path / HOLDER_FILE).unlink(missing_ok=True)
                 aside = path.with_name(f"{path.name}.before-{stamp}")
@@ -116,6 +117,7 @@ class RunFolder(Storage):
                     number += 1
                     aside = path.with_name(f"{path.name}.before-{stamp}-{number}")
                 path.rename(aside)
+                self.aside = aside
             if known.exists():
                 self._check(known, goes_on)
             elif _holds_files(path):
@@ -123,9 +125,13 @@ class RunFolder(Storage):
                     f"{path}: holds files but no {STUDY_FILE}, so it is not a run's folder; give "
                     "an empty or new folder with --out"
                 )
-            path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path):
-                pass
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=path):
+                    pass
+            except OSError:
+                self.bring_back()
+                raise
 
     def claim(
         self,
@@ -334,6 +340,23 @@ class RunFolder(Storage):
             )
         return [f"parts of this run were made with other versions: {', '.join(changed)}"]
 
+    def bring_back(self) -> None:
+        """Puts an earlier run back that was put aside for a study which was not begun then.
+
+        What such a study has written is removed: it made the folder, and nothing of it is a run's.
+        """
+        if self.aside is None or self.has_begun:
+            return
+        try:
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            self.aside.rename(self.path)
+        except OSError as error:
+            raise StoreError(
+                f"{self.aside}: is the earlier run, and cannot be put back ({error}); rename it to "
+                f"{self.path}"
+            ) from error
+
     def sweep(self) -> None:
         """Removes what killed processes left half written; only for the folder's holder."""
         with disk_errors(self.path):
@@ -413,6 +436,8 @@ def open_run(
 ) -> Iterator[RunFolder]:
     """A run's folder, held by this process alone; see ``RunFolder``.
 
+    A study that does not claim it, such as one that was refused, leaves an earlier run as it was.
+
     Raises:
         StoreError: if another process holds it, and as ``RunFolder`` does.
     """
@@ -423,7 +448,8 @@ def open_run(
     with ExitStack() as stack:
         stack.enter_context(locked(path, keeps=STUDY_FILE))
         folder = RunFolder(path, resolved, fresh=fresh, outline_of=outline_of, goes_on=goes_on)
-        if folder.is_fresh:  # the earlier run was put aside, and its lock with it
+        if folder.aside is not None:  # the earlier run's lock is there, too
+            stack.callback(folder.bring_back)
             stack.enter_context(locked(path, keeps=STUDY_FILE))
         yield folder
 

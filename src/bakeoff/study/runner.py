@@ -49,7 +49,7 @@ from bakeoff.runs.workers import workers_in_words, workers_of
 from bakeoff.search.schedule import StudySchedule, as_recorded
 from bakeoff.study.continuing import go_on
 from bakeoff.study.environment import now, provenance_of, versions
-from bakeoff.study.introducing import introduce, print_note, warn_of_budget
+from bakeoff.study.introducing import introduce, print_note, say_aside, warn_of_budget
 from bakeoff.study.judged_notes import has_new_votes
 from bakeoff.study.on_processes import OnProcesses, is_narrow
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
@@ -234,6 +234,7 @@ class Runner:
             # Of a wide base the number of threads would have to be kept as well.
             in_processes=isinstance(self.elsewhere, OnProcesses) if is_narrow(bench.base) else None,
         )
+        say_aside(self.folder, self.console)
         self.folder.sweep()
         also = {f"also-{name}": found.data.groups for name, found in bench.also.items()}
         keep_groups(self.folder, {"test": bench.data.splits["test"].groups, **also})
