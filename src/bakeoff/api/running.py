@@ -52,6 +52,7 @@ class RunSettings:
         costs: whether each method's costs are measured at the end.
         shapes: whether a budget cuts the study, and trainings that are late, so that what there is
             is tested in time; else it stops the run as a signal does, and the next call goes on.
+            A part of a study, such as a shard, is never cut.
     """
 
     device: str = "auto"
@@ -142,6 +143,9 @@ def _shared(settings: RunSettings, console: Console, present: Ranks) -> tuple[Ru
 def _executed(study: Study, place: Path, console: Console, settings: RunSettings) -> Path:
     """As ``execute``, in each process by itself."""
     level = level_of(settings.log_level)
+    if settings.elsewhere is not None and settings.elsewhere.is_part:
+        # Each part would be cut by its own timing, and parts of different studies are not joined.
+        settings = replace(settings, shapes=False)
     settings.limits.check_currency(study.at(place).options.prices.currency)
     budgeted = within_budget(
         study,
