@@ -246,10 +246,14 @@ class Runner:
         checkpoints = Checkpoints(self.folder.path)
         trackers = self._trackers(bench, archive)
         followers: list[Follower] = [trackers]
+
+        def write_all(*, complete: bool = False) -> Results:
+            return self._write(bench, findings, wall, started, complete=complete)
+
         if self.on_news is not None:
 
             def write() -> None:
-                self._write(bench, findings, wall, started, complete=False)
+                write_all()
 
             followers.append(Snapshots(write, self.on_news))
         storage: SearchStorage | None = None
@@ -304,12 +308,12 @@ class Runner:
         except StoreError:
             reserve.give()
             with suppress(StoreError):
-                self._write(bench, findings, wall, started, complete=False)
+                write_all()
             raise
         except (KeyboardInterrupt, Exception) as error:
             if not isinstance(error, KeyboardInterrupt):
                 _log.exception("the run ended early")
-            trackers.finish(self._write(bench, findings, wall, started, complete=False))
+            self._finish(trackers, findings, write_all)
             raise
         finally:
             reserve.give()
@@ -319,8 +323,7 @@ class Runner:
                 storage.close()
         # A failure may have had a cause that can be removed, so the next call tries it again.
         complete = not findings.has_failed
-        results = self._write(bench, findings, wall, started, complete=complete)
-        trackers.finish(results)
+        results = self._finish(trackers, findings, lambda: write_all(complete=complete))
         if complete:
             checkpoints.clear()
         _log.info("results written: %s", results.status)
@@ -331,6 +334,10 @@ class Runner:
         print_note(note, self.console)
 
     def _trackers(self, bench: Workbench, archive: Archive) -> Following:
+        def note(text: str) -> None:
+            archive.keep_note(text)
+            self._note(text)
+
         return Following(
             self.study.options.track if ranks().is_first else (),
             TrackedStudy(
@@ -340,8 +347,19 @@ class Runner:
             ),
             self.study.options.protocol,
             bench.plans["train"].num_steps,
-            archive.keep_note,
+            note,
         )
+
+    def _finish(
+        self, trackers: Following, findings: Findings, write: Callable[[], Results]
+    ) -> Results:
+        """Writes the results, then gives them to the trackers; once more where one fails at that.
+
+        First of all they are written: what is uploaded at the end may take long.
+        """
+        results, before = write(), len(findings.notes)
+        trackers.finish(results)
+        return results if len(findings.notes) == before else write()
 
     def _recall(
         self,
