@@ -74,6 +74,30 @@ def test_run_makes_the_study_itself_and_goes_on_with_it(
     assert len(trained) == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name: caf\xe9\n", "can't decode byte 0xe9"),
+        (b"name: [", "study.yaml, line 1"),
+        (b"name: rows\ntask: null\n", "task: None is no mapping"),
+        (b"name: rows\nmethods: [lora]\n", "methods: ['lora'] is no mapping"),
+    ],
+)
+def test_a_study_that_cannot_be_read_back_is_named(
+    cli: Cli, reviews: Path, content: bytes, said: str
+) -> None:
+    file = reviews.parent / "out/study.yaml"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    outcome = cli(
+        "run", "--data", reviews.name, "--base", BASE, "--methods", "lora", "--out", "out"
+    )
+    assert outcome.code == 2
+    assert "out/study.yaml: cannot be read back" in outcome.message
+    assert said in outcome.message and "--fresh" in outcome.message
+    assert file.read_bytes() == content
+
+
 def test_what_is_printed_fits_eighty_columns(
     cli: Cli, reviews: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

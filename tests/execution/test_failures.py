@@ -7,18 +7,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 import torch
+from optuna.trial import TrialState
 
 from bakeoff.engine import train
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.train import Trainer
+from bakeoff.execution import training_worker
 from bakeoff.execution.archive import Archive
 from bakeoff.execution.progress import ProgressView
 from bakeoff.execution.questions import Questions
 from bakeoff.measure.costs import CostFailure
 from bakeoff.methods.low_rank.lora import Lora
 from bakeoff.report import write_report
+from bakeoff.runs.events import Ended, EventLog
 from bakeoff.runs.records import CostRecord
 from tests.studies import telling
 
@@ -112,6 +116,44 @@ def test_a_candidate_that_raises_fails_alone(
     assert f"failed: {reason}" in outcome.out
     assert results()["methods"]["lora"]["state"] == "FAILED"
     assert results()["methods"]["lora"]["seeds"]  # those that ended well
+
+
+@pytest.mark.parametrize("fails_together", [False, True])
+def test_candidates_that_fail_before_they_have_a_seat_end_in_the_log_and_the_database(
+    run_small: Run,
+    cli: Run,
+    place: Path,
+    results: Results,
+    monkeypatch: pytest.MonkeyPatch,
+    fails_together: bool,
+) -> None:
+    """As hidden states do; where the pass of all failed first, while one by one is looked for."""
+    opened = training_worker.open_batch_source
+    passes = int(fails_together)
+
+    def failing(*arguments: Any) -> Any:
+        nonlocal passes
+        passes -= 1
+        if passes >= 0:
+            return opened(*arguments)
+        raise RuntimeError("no hidden states")
+
+    def step(*_: Any) -> None:
+        raise RuntimeError("no step")
+
+    monkeypatch.setattr(training_worker, "open_batch_source", failing)
+    monkeypatch.setattr(train, "train_step", step)
+    search = {"learning_rates": 2, "growth": 0, "seeds": 1}
+    assert run_small(methods={"head": {"learning_rate": None}}, search=search).code == 0
+    names = set(results()["candidates"])
+    assert len(names) == 2 and set(states(results()).values()) == {"FAILED"}
+    reasons = {candidate["reason"] for candidate in results()["candidates"].values()}
+    assert reasons == {"training failed: RuntimeError: no hidden states"}
+    ended = [event for event in EventLog(place / "out").events if isinstance(event, Ended)]
+    assert {event.candidate for event in ended} == names
+    study = optuna.load_study(study_name="small/head", storage=f"sqlite:///{place}/out/study.db")
+    assert [trial.state for trial in study.trials] == 2 * [TrialState.FAIL]
+    assert "2 of 2 candidates have ended" in cli("status", "out").words
 
 
 def test_who_has_ended_before_a_cohort_fails_is_not_trained_again(

@@ -208,6 +208,23 @@ def test_paused_candidates_go_on_in_the_next_call(
 
 
 @pytest.mark.usefixtures("quick")
+def test_paused_candidates_go_on_to_the_end_where_nothing_prunes_any_more(
+    run_small: Run, place: Path, results: Run
+) -> None:
+    unpruned = {**STUDY, "search": {**STUDY["search"], "pruner": None}}
+    with interrupted_at(2 * STEPS + 2):
+        assert run_small(**STUDY).code == 130
+    outcome = run_small(**unpruned)
+    assert outcome.code == 0, outcome.err
+    assert results()["status"] == "complete"
+    found = curves(results())
+    assert {(state, len(epochs)) for state, epochs in found.values()} == {("COMPLETE", 2)}
+    (place / "out").rename(place / "interrupted")
+    assert run_small(**unpruned).code == 0
+    assert curves(results()) == found
+
+
+@pytest.mark.usefixtures("quick")
 def test_who_has_lost_its_paused_state_starts_anew_with_a_note(
     run_small: Run, place: Path, results: Run, undisturbed: Any
 ) -> None:

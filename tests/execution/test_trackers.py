@@ -16,6 +16,7 @@ from bakeoff.engine.options import ProtocolOptions
 from bakeoff.execution.trackers import registry
 from bakeoff.execution.trackers.contract import TrackedStudy
 from bakeoff.execution.trackers.following import Following
+from bakeoff.runs.hashes import changed_file
 from bakeoff.runs.reading import read_results
 from bakeoff.runs.records import EpochRecord
 from bakeoff.types import RunState
@@ -92,7 +93,7 @@ class Recorder(ModuleType):
         super().__init__(name)
         self.calls: list[tuple[str, Any]] = []
         self.summary: dict[str, Any] = {}
-        self.is_broken = False
+        self.is_broken = self.fails_at_its_end = False
 
     def init(self, **settings: Any) -> Recorder:
         self.calls.append(("init", settings))
@@ -107,6 +108,8 @@ class Recorder(ModuleType):
         self.calls.append(("log", values))
 
     def finish(self) -> None:
+        if self.fails_at_its_end:
+            raise ConnectionError("the last upload was refused")
         self.calls.append(("finish", None))
 
     @staticmethod
@@ -169,6 +172,22 @@ def test_a_tracker_that_fails_never_stops_the_study(
     told = f"tracking with {recorder.__name__} failed and was given up (ConnectionError: no socket)"
     assert told in results()["notes"]
     assert recorder.calls[-1][0] != "finish"  # it was given up at its first failure
+
+
+def test_a_tracker_that_fails_at_its_end_is_noted_and_damages_nothing(
+    run_small: Run, recorder: Recorder, results: Callable[[], dict[str, Any]], place: Path
+) -> None:
+    recorder.fails_at_its_end = True
+    outcome = run_small(track=[recorder.__name__])
+    assert outcome.code == 0
+    said = (
+        f"tracking with {recorder.__name__} failed and was given up (ConnectionError: the last "
+        "upload was refused)"
+    )
+    assert said in outcome.words and said in results()["notes"]
+    assert changed_file(place / "out") is None
+    again = run_small(track=[recorder.__name__])
+    assert "This study is complete" in again.out and "changed since" not in again.words
 
 
 def test_an_interrupted_study_leaves_its_table_too(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,6 +209,41 @@ def test_fresh_is_refused_while_somebody_runs(finished: Run, run_small: Run, pla
         assert not list(place.glob("out.before-*"))
     assert run_small("--fresh").code == 0
     assert len(list(place.glob("out.before-*"))) == 1
+
+
+def test_a_fresh_study_that_is_not_begun_leaves_the_run_and_holds_nothing(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run", STUDY) as folder:
+        folder.claim({"base": "b"}, {"torch": "1"})
+    before = names(tmp_path / "run")
+    with (
+        pytest.raises(LookupError),
+        open_run(tmp_path / "run", {"name": "another"}, fresh=True) as folder,
+    ):
+        folder.write_text("budget.json", "{}")
+        raise LookupError
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+    assert names(tmp_path / "run") == before
+    with open_run(tmp_path / "run", STUDY):
+        pass
+
+
+def test_fresh_on_a_full_disk_leaves_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_run(tmp_path / "run", STUDY) as folder:
+        folder.claim({"base": "b"}, {"torch": "1"})
+
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with (
+        pytest.raises(StoreError, match="the disk is full"),
+        open_run(tmp_path / "run", STUDY, fresh=True),
+    ):
+        pytest.fail("nothing can be written")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["run"]
+    assert STUDY_FILE in names(tmp_path / "run")
 
 
 def test_fresh_twice_within_a_second_keeps_both_runs(

@@ -122,10 +122,32 @@ def test_fresh_puts_an_earlier_run_aside(
 ) -> None:
     finished()
     before = contents(place / "out")
-    assert run_small("--fresh", "--set", "methods.lora.rank=4").code == 0
+    outcome = run_small("--fresh", "--set", "methods.lora.rank=4")
+    assert outcome.code == 0
     [aside] = place.glob("out.before-*")
+    assert f"the earlier run was put aside: {aside}" in outcome.out
     assert contents(aside) == before
     assert contents(place / "out")["study.yaml"] != before["study.yaml"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--device", "cuda:7"), ("--set", "task.source=nowhere"), ("--set", "base=./nowhere")],
+)
+def test_a_fresh_study_that_is_refused_leaves_the_earlier_run_where_it_was(
+    finished: Run,
+    run_small: Run,
+    place: Path,
+    contents: Callable[[Path], Mapping[str, bytes]],
+    arguments: tuple[str, ...],
+) -> None:
+    finished()
+    before = contents(place / "out")
+    outcome = run_small("--fresh", *arguments)
+    assert outcome.code == 2 and "put aside" not in outcome.words
+    assert contents(place / "out") == before
+    assert not list(place.glob("out.before-*"))
+    assert "This study is complete" in run_small().out
 
 
 @pytest.mark.parametrize("arguments", [(), ("--fresh",)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from bakeoff.data.examples import Example
 from bakeoff.data.shots import BETWEEN, after_shots
 from bakeoff.data.taskdata import SplitData
 from bakeoff.errors import ConfigError
+from bakeoff.execution.baselines import BaselineWorker
+from bakeoff.runs.checksums import with_checksum
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
 from tests.studies import small_study, without_times
@@ -122,6 +125,41 @@ def test_the_base_with_solved_examples_is_compared_with_a_draw_for_each_seed(
     assert run_small(**STUDY, baselines=["zero_shot"]).code == 0
     assert list(results()["baselines"]) == ["zero_shot"]
     assert (place / "out/baselines/few_shot/record.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_older"),
+    [([0], [0, 1, 2], False), ([0, 1], [1, 2], False), ([0], [0, 1], True)],
+)
+def test_other_seeds_draw_solved_examples_of_their_own(
+    run_small: Run,
+    results: Results,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[int],
+    now: list[int],
+    is_older: bool,
+) -> None:
+    """Also where the study was begun with one seed, and by a version that did not keep them."""
+    monkeypatch.setattr(BaselineWorker, "_number_of_shots", lambda *_: (1, 0.0))
+    study = {**STUDY, "baselines": ["zero_shot", {"few_shot": {"shots": [1]}}]}
+    first, grown = ({**study, "protocol": {"epochs": 1, "seeds": s}} for s in (before, now))
+    assert run_small(**first).code == 0
+    file = place / "out/baselines/few_shot/record.json"
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    assert (kept["draws"], kept["seeds"]) == (len(before), before)
+    if is_older:
+        del kept["seeds"]
+        file.write_text(json.dumps(with_checksum(kept)), encoding="utf-8")
+    assert run_small(**grown).code == 0
+    found = results()["baselines"]
+    (place / "out").rename(place / "grown")
+    assert run_small(**grown).code == 0
+    whole = results()["baselines"]
+    assert len(whole["few_shot"]["test"]["nll"]["per_seed"]) == len(now)
+    for part in ("test", "validation"):
+        assert found["few_shot"][part] == whole["few_shot"][part]
+        assert found["zero_shot"][part] == whole["zero_shot"][part]
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -19,11 +20,12 @@ from bakeoff.api.study import Study
 from bakeoff.config import dump_yaml
 from bakeoff.data.hygiene.order import stands_by_label
 from bakeoff.engine import train
+from bakeoff.errors import BaseModelError
 from bakeoff.execution.saving import RunSaver
 from bakeoff.execution.stopping import StopSignals
 from bakeoff.measure.plan import make_plan
 from bakeoff.runs.reading import read_results
-from bakeoff.study import budget
+from bakeoff.study import budget, runner
 from bakeoff.study.budget import Fitted, Shape, filled, shapes
 from tests.studies import small_study
 
@@ -152,6 +154,49 @@ def test_a_run_that_was_begun_without_a_budget_is_not_cut(
     monkeypatch.setattr(budget, "make_plan", slow(1e6))
     assert run_small("--budget", "30m", **short).code == 0
     assert results()["study"]["protocol"]["epochs"] == 1
+
+
+def test_a_run_that_is_stopped_before_it_begins_goes_on_in_the_same_shape(
+    run_small: Run, results: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(budget, "make_plan", slow(20.0))
+        patch.setattr(runner, "open_workbench", lambda *_: signal.raise_signal(signal.SIGINT))
+        outcome = run_small("--budget", "12m", **LONG)
+    assert outcome.code == 130
+    assert [file.name for file in (place / "out").iterdir()] == ["budget.json"]
+    # Planned again, the machine would be found fast, and the study whole.
+    assert run_small("--budget", "12m", **LONG).code == 0
+    found = results()
+    assert len(found["study"]["protocol"]["seeds"]) < 5
+    assert sum("for the budget of" in note for note in found["notes"]) == 1
+
+
+def test_a_shape_that_was_never_begun_is_of_its_budget_alone(
+    run_small: Run, results: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = {**LONG, "protocol": {**LONG["protocol"], "epochs": 2, "seeds": 2}}
+    with monkeypatch.context() as patch:
+        patch.setattr(budget, "make_plan", slow(400.0))
+        patch.setattr(runner, "open_workbench", lambda *_: signal.raise_signal(signal.SIGINT))
+        run_small("--budget", "30m", **short)
+    assert json.loads((place / "out/budget.json").read_text())["overrides"]
+    assert run_small(**short).code == 0
+    assert results()["study"]["protocol"]["seeds"] == 2
+    # Nor is it taken for that of the study which is there by now.
+    outcome = run_small("--budget", "30m", **short)
+    assert outcome.code == 0 and "This study is complete" in outcome.out, outcome.err
+
+
+def test_a_refused_study_leaves_no_shape(
+    run_small: Run, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> None:
+        raise BaseModelError("no such base; give another")
+
+    monkeypatch.setattr(runner, "open_workbench", refused)
+    assert run_small("--budget", "9h", **LONG).code == 2
+    assert not list((place / "out").iterdir())
 
 
 def test_a_budget_that_holds_no_baseline_is_refused_and_leaves_nothing(

@@ -17,10 +17,9 @@ from bakeoff.errors import ConfigError
 from bakeoff.execution.stopping import reserve_of
 from bakeoff.files import write_bytes
 from bakeoff.formatting import shown_seconds
-from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE
+from bakeoff.runs.folder import BUDGET_FILE, DATA_FOLDER, STUDY_FILE
 from bakeoff.runs.growth import FREE
 
-BUDGET_FILE: Final = "budget.json"
 _MOST_KEPT: Final = 0.5
 """Of the time that is left: training gets the rest, whatever comes after it."""
 
@@ -34,7 +33,8 @@ class Budgeted:
         overrides: what was cut. note: says so; None where nothing is known of the time.
         after_training: seconds that are kept for what comes after training, for each cell of a
             study with bases or templates; one otherwise, and none without a budget.
-        is_new: whether it was cut now, and not by an earlier call.
+        budget: seconds that it was cut for; None where that is not known.
+        is_new: whether the run begins in this shape, and no earlier call has begun it.
     """
 
     study: Study
@@ -42,6 +42,7 @@ class Budgeted:
     overrides: tuple[str, ...] = ()
     note: str | None = None
     after_training: tuple[float, ...] = ()
+    budget: float | None = None
     is_new: bool = False
 
     def write(self, folder: Path) -> None:
@@ -51,6 +52,7 @@ class Budgeted:
             "overrides": list(self.overrides),
             "note": self.note,
             "after_training": list(self.after_training),
+            "budget": self.budget,
         }
         write_bytes(folder / BUDGET_FILE, (json.dumps(kept, indent=1) + "\n").encode("utf-8"))
 
@@ -68,7 +70,8 @@ def within_budget(
     """Cuts a study so that its budget holds it, before anything of it is written.
 
     A run that was cut goes on as it was, also where a later call names another budget or none. One
-    that was begun without a budget is not cut afterwards.
+    that was begun without a budget is not cut afterwards. A call that was stopped before the run
+    began leaves its shape to calls with the same budget alone.
 
     Args:
         study: as it was given. place: the run's folder. console: where it is shown.
@@ -80,7 +83,7 @@ def within_budget(
     """
     given = _digest(study)
     if not fresh:
-        kept = _kept(place, study, given)
+        kept = _kept(place, study, given, budget)
         if kept is not None:
             console.print(f"  [cyan]budget[/] {kept.note}; --fresh plans again", highlight=False)
             return kept
@@ -124,6 +127,7 @@ def within_budget(
             after if number + 1 < len(fitted.after_training) else min(after, _MOST_KEPT * left)
             for number, after in enumerate(fitted.after_training)
         ),
+        budget=budget,
         is_new=True,
     )
 
@@ -135,17 +139,18 @@ def _digest(study: Study) -> str:
     return hashlib.sha256(json.dumps(deciding, sort_keys=True).encode("utf-8")).hexdigest()
 
 
-def _kept(place: Path, study: Study, given: str) -> Budgeted | None:
+def _kept(place: Path, study: Study, given: str, budget: float | None) -> Budgeted | None:
     """The shape that an earlier call gave to this very study."""
+    has_begun = (place / STUDY_FILE).exists()
     try:
         kept = json.loads((place / BUDGET_FILE).read_text(encoding="utf-8"))
         overrides, note = tuple(map(str, kept["overrides"])), str(kept["note"])
-        after, digest = kept["after_training"], kept["study"]
+        after, digest, before = kept["after_training"], kept["study"], kept.get("budget")
         # One number in files of before bases and prompts were cut too.
         seconds = tuple(map(float, after if isinstance(after, list) else [after]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if digest != given or not (place / STUDY_FILE).exists():
+    if digest != given or not (has_begun or (budget is not None and before == budget)):
         return None
     return Budgeted(
         study=study.with_overrides(overrides) if overrides else study,
@@ -153,4 +158,6 @@ def _kept(place: Path, study: Study, given: str) -> Budgeted | None:
         overrides=overrides,
         note=note,
         after_training=seconds,
+        budget=before,
+        is_new=not has_begun,
     )

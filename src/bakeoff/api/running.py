@@ -20,7 +20,7 @@ from bakeoff.errors import BakeoffError, ConfigError, StoreError
 from bakeoff.execution.stopping import EXIT_INTERRUPTED, BudgetSpent, Stopped, StopSignals
 from bakeoff.formatting import seconds_of
 from bakeoff.ranks import Ranks, first_says, joined, own_folder, ranks, wait_for_all
-from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE, RunFolder, open_run
+from bakeoff.runs.folder import BUDGET_FILE, DATA_FOLDER, STUDY_FILE, RunFolder, open_run
 from bakeoff.runs.log import level_of, run_log
 from bakeoff.runs.reading import RESULTS_FILE
 from bakeoff.study.execution_options import ExecutionOptions
@@ -52,6 +52,7 @@ class RunSettings:
         costs: whether each method's costs are measured at the end.
         shapes: whether a budget cuts the study, and trainings that are late, so that what there is
             is tested in time; else it stops the run as a signal does, and the next call goes on.
+            A part of a study, such as a shard, is never cut.
     """
 
     device: str = "auto"
@@ -142,6 +143,9 @@ def _shared(settings: RunSettings, console: Console, present: Ranks) -> tuple[Ru
 def _executed(study: Study, place: Path, console: Console, settings: RunSettings) -> Path:
     """As ``execute``, in each process by itself."""
     level = level_of(settings.log_level)
+    if settings.elsewhere is not None and settings.elsewhere.is_part:
+        # Each part would be cut by its own timing, and parts of different studies are not joined.
+        settings = replace(settings, shapes=False)
     settings.limits.check_currency(study.at(place).options.prices.currency)
     budgeted = within_budget(
         study,
@@ -164,6 +168,7 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
         ) as folder,
         run_log(folder.path, level, study=study.name, device=settings.device),
         _rows_of(study, folder),
+        _shape_of(budgeted, folder),
         ExitStack() as page,
     ):
         # Heavy, so loaded only once the study is known to be a good one.
@@ -175,8 +180,6 @@ def _executed(study: Study, place: Path, console: Console, settings: RunSettings
         from bakeoff.study.elsewhere import may_take_processes
         from bakeoff.study.runner import Runner
 
-        if budgeted.is_new:
-            budgeted.write(folder.path)
         elsewhere, may_use_processes = settings.elsewhere, False
         if elsewhere is None:
             options = _execution(loaded, settings)
@@ -282,6 +285,24 @@ def _rows_of(study: Study, folder: RunFolder) -> Iterator[None]:
     finally:
         if written is not None and not (folder.path / STUDY_FILE).exists():
             shutil.rmtree(written.parent, ignore_errors=True)
+
+
+@contextmanager
+def _shape_of(budgeted: Budgeted, folder: RunFolder) -> Iterator[None]:
+    """Keeps the shape that a budget gave in the run's folder; that of a refused study is removed.
+
+    One that was stopped before it began keeps it, so that the same command runs the same study.
+    """
+    if budgeted.is_new:
+        budgeted.write(folder.path)
+    elif not folder.has_begun:  # later calls would take that of another study for this one's
+        (folder.path / BUDGET_FILE).unlink(missing_ok=True)
+    try:
+        yield
+    except BakeoffError:
+        if not folder.has_begun:
+            (folder.path / BUDGET_FILE).unlink(missing_ok=True)
+        raise
 
 
 def run(

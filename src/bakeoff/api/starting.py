@@ -15,7 +15,7 @@ from bakeoff.data.given import GivenRows, given_rows, is_reference
 from bakeoff.data.readers import OptionalColumn
 from bakeoff.data.sources import STDIN, is_there, renamed
 from bakeoff.data.sources.stdin import rows_of_stdin
-from bakeoff.errors import ConfigError, DataError
+from bakeoff.errors import ConfigError, DataError, StoreError
 from bakeoff.files import disk_errors, write_bytes
 from bakeoff.first_contact.names import name_of
 from bakeoff.runs.folder import DATA_FOLDER, STUDY_FILE
@@ -183,19 +183,22 @@ def study_made_before(
     Args:
         data: as of ``draft_of``. out: the run's folder; that of the study's name without.
         base, kind, methods: as of ``init``; what is None or empty may be anything.
+
+    Raises:
+        StoreError: the folder's study cannot be read back.
     """
     name = _PIPED_NAME if isinstance(data, GivenRows) else name_of(data)
     place = out or Path("runs") / name
     file = place / STUDY_FILE
     if not file.is_file():
         return None
-    found = load_yaml(file.read_text(encoding="utf-8"), where=str(file))
+    found = _read_back(file)
     task, source = found.get("task", {}), found.get("task", {}).get("source")
     if isinstance(data, GivenRows):
         is_same = isinstance(source, str) and data.name in Path(source).parts
     elif isinstance(data, str | Path):
         # A folder that lacks splits stands for the files in it.
-        first = Path(source[0] if isinstance(source, list) and source else str(source)).resolve()
+        first = Path(str(source[0] if isinstance(source, list) and source else source)).resolve()
         is_same = Path(data).resolve() in (first, first.parent)
     else:
         is_same = _resolved(data) == _resolved(source)
@@ -205,6 +208,25 @@ def study_made_before(
         and (not methods or list(methods) == list(found.get("methods", {})))
     )
     return place if is_same and as_asked else None
+
+
+def _read_back(file: Path) -> dict[str, Any]:
+    """The study in a run's folder.
+
+    Raises:
+        StoreError: it is no UTF-8, no YAML, or no study.
+    """
+    try:
+        found = load_yaml(file.read_text(encoding="utf-8"), where=str(file))
+        for key in ("task", "methods"):
+            if not isinstance(found.get(key, {}), dict):
+                raise ConfigError(f"{key}: {found[key]!r} is no mapping of keys to values")
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
+        raise StoreError(
+            f"{file}: cannot be read back ({error}); restore it, give another folder with --out, "
+            "or put the earlier run aside with --fresh"
+        ) from None
+    return found
 
 
 def _resolved(source: Any) -> Any:

@@ -67,7 +67,8 @@ def run(
         typer.Option(
             metavar="TIME",
             help="Cuts the study to what 2h, 90m, 1.5h, PT9H, ... hold, and says how before it "
-            "starts; the report is written before they are over.",
+            "starts; the report is written before they are over. With --shard it cuts nothing, and "
+            "the shard ends in time.",
         ),
     ] = None,
     force: Annotated[

@@ -340,6 +340,8 @@ class Archive:
     ) -> None:
         """Writes a baseline's scores by set, for each draw, and its first answers to the test rows.
 
+        Where there are training rows before each prompt, each of the study's seeds draws once.
+
         Args:
             baseline: which. answers: of the first draw. draws: scores by set.
             shots: how many training rows were before each prompt.
@@ -367,6 +369,7 @@ class Archive:
         record: dict[str, Any] = {
             "title": baseline.title,
             "draws": len(draws),
+            "seeds": list(self.bench.protocol.seed_list) if shots else None,
             "shots": shots,
             "cost": None if known is None else to_json(known),
             "metrics": self.metric_names,

@@ -6,8 +6,9 @@ Every file that a result rests on is compared with its hash in the record beside
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 from bakeoff.engine.candidate import Candidate
 from bakeoff.errors import StoreError
@@ -279,7 +280,7 @@ class Recall:
             return  # it is another one by now, or made again sooner than taken up
         draws = kept.get("draws", 1)
         number = draws if isinstance(draws, int) else 1
-        if number > 1 and (is_new or number != len(self.bench.protocol.seed_list)):
+        if (number > 1 and is_new) or not self._has_present_draws(kept, number):
             return  # made again
         place = f"baselines/{name}"
         if known is not None:
@@ -302,6 +303,18 @@ class Recall:
                     self.findings.also_baselines.setdefault(also, {})[name] = scores[0]
                     if scores[1] is not None:
                         self.archive.keep_also_baseline(name, also, scores[1], scores[0])
+
+    def _has_present_draws(self, kept: Mapping[str, Any], number: int) -> bool:
+        """Whether a baseline's rows before each prompt are those that the study's seeds draw.
+
+        Args:
+            kept: its record. number: of its draws.
+        """
+        if not kept.get("shots"):
+            return True  # nothing was drawn
+        seeds = self.bench.protocol.seed_list
+        known = kept.get("seeds")  # records of older versions have none
+        return list(seeds) == known if known is not None else len(seeds) == number
 
     def _with_new_metrics(
         self, place: str, sets: dict[str, SetScores]

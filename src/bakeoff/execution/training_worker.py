@@ -109,7 +109,7 @@ class TrainingWorker:
         if not suspects:
             _log.warning("a pass failed once all of it had ended", exc_info=failure.error)
         elif len(suspects) == 1 and len(failure.present) <= 1:
-            self.observer.fail(suspects[0], failure.error, "training")
+            self._fail(suspects[0], failure, job)
         elif failure.is_short_of_memory or self.events.as_narrowed(job).width == 1:
             self._narrow(job, width=1)
             self.observer.on_note(
@@ -229,6 +229,11 @@ class TrainingWorker:
         self.checkpoints.set_back(suspects)
         return suspects
 
+    def _fail(self, candidate: Candidate, failure: _Failure, job: CohortJob) -> None:
+        """Marks a candidate as failed in a job; it may have had no seat in it yet."""
+        candidate.cohort = job.cohort  # by which its end is accepted
+        self.observer.fail(candidate, failure.error, "training")
+
     def _find_culprit(self, suspects: Sequence[Candidate], job: CohortJob) -> None:
         """Trains one epoch of each alone until one fails; the others go on together after it."""
         for candidate in suspects:
@@ -236,7 +241,7 @@ class TrainingWorker:
             failure = self._attempt(job, single, None)
             if failure is not None:
                 if not candidate.state.is_final:
-                    self.observer.fail(candidate, failure.error, "training")
+                    self._fail(candidate, failure, job)
                 return
             single.release()
         if len(suspects) > 1:

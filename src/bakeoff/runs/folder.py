@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,8 @@ from bakeoff.runs.storage import Storage
 PREVIOUS_STUDY_FILE = "study.previous.yaml"
 INPUTS_FILE = "inputs.json"
 SEARCH_FILE = "study.db"
+BUDGET_FILE = "budget.json"
+"""The shape that a budget gave to the study; written before the folder is its own."""
 DATA_FOLDER = "data"
 """Rows that were given in Python, each lot in a folder that a hash of its content names."""
 CLAIMS_NOTE = "CLAIMS.md"
@@ -47,6 +50,7 @@ _PARTS = (
     *(RESULTS_FILE, "baselines", "candidates", "checkpoints", "costs.json", SEARCH_FILE),
     *("cohorts", EVENTS_FILE),
 )
+_BEFORE_THE_STUDY = (LOCK_FILE, HOLDER_FILE, INPUTS_FILE, RESERVE_FILE, BUDGET_FILE)
 _ID_KEY = "run"
 _PRICES = "prices"
 GoesOn = Callable[[Mapping[str, Any], Mapping[str, Any], Path], str | None]
@@ -66,7 +70,7 @@ class RunFolder(Storage):
 
     Attributes:
         resolved: the study as a plain mapping.
-        is_fresh: whether an earlier run was put aside for it.
+        aside: where an earlier run was put for it; None where none was.
         growth: what differs from the study that the folder holds, all of it allowed.
     """
 
@@ -103,8 +107,8 @@ class RunFolder(Storage):
             if path.exists() and not path.is_dir():
                 raise StoreError(f"{path}: is a file; give another folder with --out")
             known = path / STUDY_FILE
-            self.is_fresh = fresh and known.exists()
-            if self.is_fresh:
+            self.aside: Path | None = None
+            if fresh and known.exists():
                 stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
                 (path / HOLDER_FILE).unlink(missing_ok=True)
                 aside = path.with_name(f"{path.name}.before-{stamp}")
@@ -113,6 +117,7 @@ class RunFolder(Storage):
                     number += 1
                     aside = path.with_name(f"{path.name}.before-{stamp}-{number}")
                 path.rename(aside)
+                self.aside = aside
             if known.exists():
                 self._check(known, goes_on)
             elif _holds_files(path):
@@ -120,9 +125,13 @@ class RunFolder(Storage):
                     f"{path}: holds files but no {STUDY_FILE}, so it is not a run's folder; give "
                     "an empty or new folder with --out"
                 )
-            path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path):
-                pass
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=path):
+                    pass
+            except OSError:
+                self.bring_back()
+                raise
 
     def claim(
         self,
@@ -331,6 +340,23 @@ class RunFolder(Storage):
             )
         return [f"parts of this run were made with other versions: {', '.join(changed)}"]
 
+    def bring_back(self) -> None:
+        """Puts an earlier run back that was put aside for a study which was not begun then.
+
+        What such a study has written is removed: it made the folder, and nothing of it is a run's.
+        """
+        if self.aside is None or self.has_begun:
+            return
+        try:
+            if self.path.exists():
+                shutil.rmtree(self.path)
+            self.aside.rename(self.path)
+        except OSError as error:
+            raise StoreError(
+                f"{self.aside}: is the earlier run, and cannot be put back ({error}); rename it to "
+                f"{self.path}"
+            ) from error
+
     def sweep(self) -> None:
         """Removes what killed processes left half written; only for the folder's holder."""
         with disk_errors(self.path):
@@ -410,6 +436,8 @@ def open_run(
 ) -> Iterator[RunFolder]:
     """A run's folder, held by this process alone; see ``RunFolder``.
 
+    A study that does not claim it, such as one that was refused, leaves an earlier run as it was.
+
     Raises:
         StoreError: if another process holds it, and as ``RunFolder`` does.
     """
@@ -420,7 +448,8 @@ def open_run(
     with ExitStack() as stack:
         stack.enter_context(locked(path, keeps=STUDY_FILE))
         folder = RunFolder(path, resolved, fresh=fresh, outline_of=outline_of, goes_on=goes_on)
-        if folder.is_fresh:  # the earlier run was put aside, and its lock with it
+        if folder.aside is not None:  # the earlier run's lock is there, too
+            stack.callback(folder.bring_back)
             stack.enter_context(locked(path, keeps=STUDY_FILE))
         yield folder
 
@@ -428,11 +457,12 @@ def open_run(
 def _holds_files(path: Path) -> bool:
     """Whether a folder holds more than a lock, rows and what a killed run left half written.
 
-    A run that was killed while it claimed the folder left the inputs without the study.
+    A run that was killed while it claimed the folder left the inputs without the study; one that
+    was stopped before left the shape that its budget gave.
     """
     return path.is_dir() and any(
         entry.suffix != PART
-        and entry.name not in (LOCK_FILE, HOLDER_FILE, INPUTS_FILE, RESERVE_FILE)
+        and entry.name not in _BEFORE_THE_STUDY
         and not (entry.name == DATA_FOLDER and _holds_only_rows(entry))
         for entry in path.iterdir()
     )

@@ -20,7 +20,7 @@ from bakeoff.study.cells import TEST, OpenedCell, check_cells, deciding_metric, 
 from bakeoff.study.crossing import PER_TOKEN
 from bakeoff.study.environment import versions
 from bakeoff.study.growing import outline_of
-from bakeoff.study.introducing import print_note
+from bakeoff.study.introducing import print_note, say_aside
 from bakeoff.study.joined_answers import judge_cells
 from bakeoff.study.joined_judging import JudgedCells
 from bakeoff.study.joined_scores import folder_of, shared_rows
@@ -139,6 +139,7 @@ class CrossedRunner:
             # All folders are looked at before the first cell is trained.
             runners = list(self._runners(stack))
             self._grown = self.folder.claim({}, versions(), mix_versions=self.mix_versions)
+            say_aside(self.folder, self.console)
             for note in self._grown:
                 self._note(note)
             self.folder.sweep()

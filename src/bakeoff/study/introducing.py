@@ -10,6 +10,7 @@ from bakeoff.formatting import shown_seconds
 from bakeoff.measure.fit import needs_of
 from bakeoff.measure.time_estimate import least_training_seconds
 from bakeoff.measure.traced import Predictor
+from bakeoff.runs.folder import RunFolder
 from bakeoff.search.schedule import StudySchedule
 from bakeoff.study.curve import sizes_left_out
 from bakeoff.study.judged_notes import judge_plan
@@ -57,6 +58,12 @@ def introduce(study: Study, bench: Workbench, console: Console, *, judges: bool)
 def print_note(note: str, console: Console) -> None:
     """A sentence that a user may want to act on, in a line of its own."""
     console.print(f"  [yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
+
+
+def say_aside(folder: RunFolder, console: Console) -> None:
+    """Says where an earlier run was put: once it stays there, as the study is claimed."""
+    if folder.aside is not None:
+        print_note(f"the earlier run was put aside: {folder.aside}", console)
 
 
 def warn_of_budget(

@@ -49,7 +49,7 @@ from bakeoff.runs.workers import workers_in_words, workers_of
 from bakeoff.search.schedule import StudySchedule, as_recorded
 from bakeoff.study.continuing import go_on
 from bakeoff.study.environment import now, provenance_of, versions
-from bakeoff.study.introducing import introduce, print_note, warn_of_budget
+from bakeoff.study.introducing import introduce, print_note, say_aside, warn_of_budget
 from bakeoff.study.judged_notes import has_new_votes
 from bakeoff.study.on_processes import OnProcesses, is_narrow
 from bakeoff.study.opening import open_workbench, schedule_of, sources_of
@@ -234,6 +234,7 @@ class Runner:
             # Of a wide base the number of threads would have to be kept as well.
             in_processes=isinstance(self.elsewhere, OnProcesses) if is_narrow(bench.base) else None,
         )
+        say_aside(self.folder, self.console)
         self.folder.sweep()
         also = {f"also-{name}": found.data.groups for name, found in bench.also.items()}
         keep_groups(self.folder, {"test": bench.data.splits["test"].groups, **also})
@@ -245,10 +246,14 @@ class Runner:
         checkpoints = Checkpoints(self.folder.path)
         trackers = self._trackers(bench, archive)
         followers: list[Follower] = [trackers]
+
+        def write_all(*, complete: bool = False) -> Results:
+            return self._write(bench, findings, wall, started, complete=complete)
+
         if self.on_news is not None:
 
             def write() -> None:
-                self._write(bench, findings, wall, started, complete=False)
+                write_all()
 
             followers.append(Snapshots(write, self.on_news))
         storage: SearchStorage | None = None
@@ -303,12 +308,12 @@ class Runner:
         except StoreError:
             reserve.give()
             with suppress(StoreError):
-                self._write(bench, findings, wall, started, complete=False)
+                write_all()
             raise
         except (KeyboardInterrupt, Exception) as error:
             if not isinstance(error, KeyboardInterrupt):
                 _log.exception("the run ended early")
-            trackers.finish(self._write(bench, findings, wall, started, complete=False))
+            self._finish(trackers, findings, write_all)
             raise
         finally:
             reserve.give()
@@ -318,8 +323,7 @@ class Runner:
                 storage.close()
         # A failure may have had a cause that can be removed, so the next call tries it again.
         complete = not findings.has_failed
-        results = self._write(bench, findings, wall, started, complete=complete)
-        trackers.finish(results)
+        results = self._finish(trackers, findings, lambda: write_all(complete=complete))
         if complete:
             checkpoints.clear()
         _log.info("results written: %s", results.status)
@@ -330,6 +334,10 @@ class Runner:
         print_note(note, self.console)
 
     def _trackers(self, bench: Workbench, archive: Archive) -> Following:
+        def note(text: str) -> None:
+            archive.keep_note(text)
+            self._note(text)
+
         return Following(
             self.study.options.track if ranks().is_first else (),
             TrackedStudy(
@@ -339,8 +347,19 @@ class Runner:
             ),
             self.study.options.protocol,
             bench.plans["train"].num_steps,
-            archive.keep_note,
+            note,
         )
+
+    def _finish(
+        self, trackers: Following, findings: Findings, write: Callable[[], Results]
+    ) -> Results:
+        """Writes the results, then gives them to the trackers; once more where one fails at that.
+
+        First of all they are written: what is uploaded at the end may take long.
+        """
+        results, before = write(), len(findings.notes)
+        trackers.finish(results)
+        return results if len(findings.notes) == before else write()
 
     def _recall(
         self,

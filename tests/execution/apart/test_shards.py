@@ -83,6 +83,26 @@ def test_shards_that_are_joined_are_the_whole_study(place: Path, cli: Cli) -> No
 
 
 @pytest.mark.usefixtures("quick")
+def test_a_budget_ends_a_shard_and_cuts_nothing_of_its_study(
+    place: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = write(place, methods=METHODS, protocol={"epochs": 2, "seeds": [0, 1]})
+    assert cli("run", study, "--out", "whole").code == 0
+    monkeypatch.setattr("bakeoff.study.budget.make_plan", None)  # no shard is timed by itself
+    spent = cli("run", study, "--shard", "1/2", "--out", "part1", "--budget", "1ms")
+    assert spent.code == 0, spent.err
+    assert "The time budget is spent." in spent.out and "The same command goes on" in spent.out
+    for number in (1, 2):
+        found = cli("run", study, "--shard", f"{number}/2", "--out", f"part{number}", "--budget=9h")
+        assert found.code == 0 and f"Shard {number}/2 is done." in found.out, found.err
+        assert not (place / f"part{number}/budget.json").exists()
+    found = cli("join", "part1", "part2", "--out", "joined")
+    assert found.code == 0, found.err
+    whole, joined = results_of(place / "whole"), results_of(place / "joined")
+    assert without_times(joined) == without_times(whole)
+
+
+@pytest.mark.usefixtures("quick")
 def test_a_search_goes_on_from_shards_that_are_joined(place: Path, cli: Cli) -> None:
     """Shards run the round that is due; ``join`` decides what follows."""
     study = write(

@@ -33,8 +33,8 @@ def suggest(
     if round == 0:
         return first
     rung = lowest_rung(records)
-    if rung is not None and rung != space.rungs[0]:
-        return []
+    if rung is not None and rung not in space.rungs[:1]:
+        return []  # also where one paused at a rung that the study has no longer
     found = edge_of(records)
     if found is None or len(records) - len(first) >= space.search.growth:
         return []
