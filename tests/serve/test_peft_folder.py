@@ -108,6 +108,76 @@ def test_another_type_loads_over_the_same_base_by_another_path(base: Base, tmp_p
     assert method.load(folder)
 
 
+LOKR: dict[str, Any] = {
+    "r": 2,
+    "target_modules": ["q_proj", "v_proj"],
+    "rank_dropout": 0.1,
+    "rank_dropout_scale": True,
+    "init_weights": False,
+}
+
+
+def test_a_switch_beside_a_dropout_stays_a_switch(base: Base, tmp_path: Path) -> None:
+    method = peft_method("a", written(base, tmp_path, peft.LoKrConfig(**LOKR)), base)
+    assert method.kind == "peft" and method.load(tmp_path)
+    assert method.options.rank_dropout_scale is True
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"layer_replication": [[0, 1], [0, 2]]},
+        {"arrow_config": {"top_k": 1}},
+        {"kasa_config": {"beta": 1.0}},
+        {"use_bdlora": {"nblocks": 2}},
+        {"monteclora_config": {"num_samples": 2}},
+        {"velora_config": {"num_groups": 8}},
+        {"megatron_config": {"params_dtype": "float32"}},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+@pytest.mark.parametrize("config_type", [peft.LoraConfig, peft.AdaLoraConfig])
+def test_settings_that_no_code_here_computes_are_refused(
+    base: Base, tmp_path: Path, config_type: type[Any], more: dict[str, Any]
+) -> None:
+    steps = {"total_step": 8} if config_type is peft.AdaLoraConfig else {}
+    folder = written(base, tmp_path, config_type(**LORA, **steps), **more)
+    key = next(iter(more))
+    with pytest.raises(ConfigError, match=rf"--adapter a: .*{key} = .* cannot be computed here"):
+        peft_method("a", folder, base)
+
+
+@pytest.mark.parametrize("value", [True, 0, "rows", [1]])
+def test_a_setting_that_this_peft_does_not_know_is_refused(
+    base: Base, tmp_path: Path, value: object
+) -> None:
+    folder = written(base, tmp_path, peft.LoraConfig(**LORA), some_later_key=value)
+    with pytest.raises(ConfigError, match=r"--adapter a: .*some_later_key = .* is unknown to PEFT"):
+        peft_method("a", folder, base)
+
+
+UNSET: list[Any] = [None, False, "", [], {}]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"some_later_key": value} for value in UNSET),
+        {"base_quantization": "nf4"},
+        {"megatron_core": None},
+        {"use_qalora": True},
+        {"eva_config": {"rho": 2.0}},
+        {"runtime_config": {"ephemeral_gpu_offload": True}},
+    ],
+    ids=str,
+)
+def test_settings_that_change_nothing_are_read_over(
+    base: Base, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    method = peft_method("a", written(base, tmp_path, peft.LoraConfig(**LORA), **more), base)
+    assert method.kind == "lora" and method.load(tmp_path)
+
+
 def test_a_folder_of_something_else_is_refused(base: Base, tmp_path: Path) -> None:
     folder = written(base, tmp_path, peft.LoraConfig(**LORA), peft_type="NEW")
     with pytest.raises(ConfigError, match=r"--adapter a: .*of the type NEW"):

@@ -15,9 +15,9 @@ from typing import Any, Final
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
-from bakeoff.methods.files import PEFT_CONFIG, PEFT_WEIGHTS
+from bakeoff.methods.files import NOTED, PEFT_CONFIG, PEFT_WEIGHTS
 from bakeoff.methods.registry import method_type, spec_of
-from bakeoff.methods.specs.peft import options_of, peft_types
+from bakeoff.methods.specs.peft import field_names, options_of, peft_types
 
 _PEFT: Final = "peft"
 _PROMPTS: Final = {"PROMPT_TUNING": "soft_prompt", "P_TUNING": "p_tuning"}
@@ -38,6 +38,18 @@ _PRINCIPAL: Final = ("pissa", "olora")
 """Starts that change the frozen weights as well, in a way that PEFT repeats when it loads."""
 _LOST: Final = ("corda", "loftq", "lora_ga")
 """Starts that change the frozen weights by what the files do not hold."""
+_REFUSED: Final = (
+    "arrow_config",
+    "kasa_config",
+    "layer_replication",
+    "megatron_config",
+    "monteclora_config",
+    "use_bdlora",
+    "velora_config",
+)
+"""Settings of LoRA, and of AdaLoRA which inherits them, that are computed neither here nor by
+PEFT over a copy of the base: a study cannot say most of them, and layers of the base stay as many
+as they are."""
 
 
 def method_of_peft(folder: Path, base: Base, *, where: str) -> Method:
@@ -51,6 +63,7 @@ def method_of_peft(folder: Path, base: Base, *, where: str) -> Method:
         ConfigError: if a file is missing or cannot be read, or the type cannot be computed here.
     """
     config = _config(folder, where)
+    _check_keys(config, folder / PEFT_CONFIG, where)
     kind, given = _kind_of(config, folder, where)
     options = spec_of(kind, where=where).read_options(given, path=where)
     return method_type(kind, where=where)(options, base, where=where)
@@ -73,6 +86,34 @@ def _config(folder: Path, where: str) -> Mapping[str, Any]:
             f"{where}: {path} names no peft_type; give the file that PEFT's save_pretrained wrote"
         )
     return found
+
+
+def _check_keys(config: Mapping[str, Any], path: Path, where: str) -> None:
+    """Refuses settings that would be read over, and the adapter taken for a plain one.
+
+    Raises:
+        ConfigError: a setting cannot be computed, or the installed PEFT does not know it.
+    """
+    from peft import __version__
+
+    name = config["peft_type"]
+    known = field_names(name)
+    for key, value in config.items():
+        # Releases of PEFT write what they do not use as null, false or an empty list.
+        is_set = value is not None and value is not False and value not in ("", [], {})
+        if not is_set or known is None or key in NOTED:
+            continue
+        if key not in known:
+            raise ConfigError(
+                f"{where}: {path}: {key} = {value!r} is unknown to PEFT {__version__}, so what "
+                f"this {name} computes is unknown as well; install the PEFT that wrote it, or "
+                "remove the key if it changes nothing"
+            )
+        if key in _REFUSED:
+            raise ConfigError(
+                f"{where}: {path}: {key} = {value!r} cannot be computed here; merge the adapter "
+                "into its base and give the merged model instead"
+            )
 
 
 def _kind_of(config: Mapping[str, Any], folder: Path, where: str) -> tuple[str, dict[str, Any]]:
@@ -102,8 +143,13 @@ def _kind_of(config: Mapping[str, Any], folder: Path, where: str) -> tuple[str, 
     known = {field.name for field in fields(options_of(name))} - {"peft_type"}
     given = {key: config[key] for key in known if config.get(key) is not None}
     # The base computes in evaluation mode, where nothing drops out.
-    given |= {key: 0.0 for key in given if "dropout" in key}
+    given |= {key: 0.0 for key, value in given.items() if _is_dropout(key, value)}
     return _PEFT, {"peft_type": name, **given}
+
+
+def _is_dropout(key: str, value: Any) -> bool:
+    """Whether a setting is a share that drops out: a switch beside it stays what it is."""
+    return "dropout" in key and isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _needs_peft(config: Mapping[str, Any], folder: Path, where: str) -> bool:
