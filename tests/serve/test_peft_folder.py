@@ -79,13 +79,37 @@ def test_an_ia3_without_some_layers_is_computed_by_peft(base: Base, tmp_path: Pa
     assert method.kind == "peft" and method.load(tmp_path)
 
 
-@pytest.mark.parametrize("start", ["corda", "loftq", "lora_ga"])
+@pytest.mark.parametrize("start", ["corda", "loftq", "lora_ga", "pissa_niter_4"])
 def test_a_start_that_the_files_have_lost_is_refused(
     base: Base, tmp_path: Path, start: str
 ) -> None:
     folder = written(base, tmp_path, peft.LoraConfig(**LORA), init_lora_weights=start)
     with pytest.raises(ConfigError, match=rf"--adapter a: .*{start}, which changed the frozen"):
         peft_method("a", folder, base)
+
+
+def test_peft_does_not_repeat_a_start_from_random_singular_vectors(
+    base: Base, tmp_path: Path
+) -> None:
+    """Once it does, such an adapter need not be refused."""
+    ids = torch.arange(1, 9)[None]
+
+    def logits(model: Any) -> torch.Tensor:
+        with torch.no_grad():
+            found: torch.Tensor = model.eval()(input_ids=ids).logits
+        return found
+
+    gaps = []
+    for start in ("pissa", "pissa_niter_4"):
+        config = peft.LoraConfig(**LORA, init_lora_weights=start)  # type: ignore[arg-type]
+        torch.manual_seed(0)
+        saved: Any = peft.get_peft_model(copy.deepcopy(base.source.model), config)
+        saved.save_pretrained(str(tmp_path / start))
+        torch.manual_seed(1)
+        bare: Any = copy.deepcopy(base.source.model)
+        loaded = peft.PeftModel.from_pretrained(bare, str(tmp_path / start))
+        gaps.append((logits(loaded) - logits(saved)).abs().max().item())
+    assert gaps[0] <= 1e-5 < 1e-3 < gaps[1]
 
 
 def test_an_activated_lora_is_refused(base: Base, tmp_path: Path) -> None:

@@ -36,8 +36,9 @@ _IA3_OF_PEFT_ALONE: Final = ("exclude_modules", "modules_to_save")
 """Likewise of (IA)³."""
 _PRINCIPAL: Final = ("pissa", "olora")
 """Starts that change the frozen weights as well, in a way that PEFT repeats when it loads."""
-_LOST: Final = ("corda", "loftq", "lora_ga")
-"""Starts that change the frozen weights by what the files do not hold."""
+_LOST: Final = ("corda", "loftq", "lora_ga", "pissa_niter")
+"""Starts that change the frozen weights by what the files do not hold: the last by singular vectors
+of random draws, so that PEFT itself loads another model than it saved."""
 _REFUSED: Final = (
     "arrow_config",
     "kasa_config",
