@@ -7,15 +7,18 @@ type by the installed PEFT, over a copy of the base.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
+from bakeoff.base.injection import select_linear_layers
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
 from bakeoff.methods.files import NOTED, PEFT_CONFIG, PEFT_WEIGHTS
+from bakeoff.methods.low_rank.updates import pattern_for
 from bakeoff.methods.registry import method_type, spec_of
 from bakeoff.methods.specs.peft import field_names, options_of, peft_types
 
@@ -65,7 +68,7 @@ def method_of_peft(folder: Path, base: Base, *, where: str) -> Method:
     """
     config = _config(folder, where)
     _check_keys(config, folder / PEFT_CONFIG, where)
-    kind, given = _kind_of(config, folder, where)
+    kind, given = _kind_of(config, folder, base, where)
     options = spec_of(kind, where=where).read_options(given, path=where)
     return method_type(kind, where=where)(options, base, where=where)
 
@@ -117,21 +120,25 @@ def _check_keys(config: Mapping[str, Any], path: Path, where: str) -> None:
             )
 
 
-def _kind_of(config: Mapping[str, Any], folder: Path, where: str) -> tuple[str, dict[str, Any]]:
+def _kind_of(
+    config: Mapping[str, Any], folder: Path, base: Base, where: str
+) -> tuple[str, dict[str, Any]]:
     """(the kind of method, its options as a study gives them)."""
     name = config["peft_type"]
+    targets = _present(config.get("target_modules"), base) or config.get("target_modules")
+    layers = _named(targets, base)
     if name == "LORA" and not _needs_peft(config, folder, where):
         return "dora" if config.get("use_dora") else "lora", {
             "rank": config.get("r"),
             "alpha": config.get("lora_alpha"),
-            "target_modules": config.get("target_modules"),
-            "ranks": config.get("rank_pattern") or None,
-            "alphas": config.get("alpha_pattern") or None,
+            "target_modules": targets,
+            "ranks": _meant(config.get("rank_pattern"), layers) or None,
+            "alphas": _meant(config.get("alpha_pattern"), layers) or None,
             "rank_stabilised": bool(config.get("use_rslora")),
         }
     if name == "IA3" and not _has_any(config, _IA3_OF_PEFT_ALONE):
-        keys = ("target_modules", "feedforward_modules")
-        return "ia3", {key: config.get(key) for key in keys}
+        feedforward = _present(config.get("feedforward_modules"), base)
+        return "ia3", {"target_modules": targets, "feedforward_modules": feedforward}
     if name in _PROMPTS:
         return _PROMPTS[name], {"prompt_length": config.get("num_virtual_tokens")}
     if name == "PREFIX_TUNING":
@@ -146,6 +153,39 @@ def _kind_of(config: Mapping[str, Any], folder: Path, where: str) -> tuple[str, 
     # The base computes in evaluation mode, where nothing drops out.
     given |= {key: 0.0 for key, value in given.items() if _is_dropout(key, value)}
     return _PEFT, {"peft_type": name, **given}
+
+
+def _present(targets: Any, base: Base) -> Any:
+    """Without the names of a list that the base has nothing of, which PEFT reads over.
+
+    One list often serves many architectures. What the base has and an adapter cannot be on, such as
+    its head, stays: that is refused.
+    """
+    if not isinstance(targets, list):
+        return targets
+    names = [name for name, _ in base.source.model.named_modules()]
+    return [one for one in targets if any(f".{name}".endswith(f".{one}") for name in names)]
+
+
+def _named(targets: Any, base: Base) -> list[str]:
+    """The layers that an adapter is on; none where its targets are refused later."""
+    if not isinstance(targets, str | list) or not all(isinstance(one, str) for one in targets):
+        return []
+    try:
+        return select_linear_layers(list(base.linear_layers()), targets, where="")
+    except ConfigError:
+        return []
+
+
+def _meant(patterns: Any, layers: Sequence[str]) -> Any:
+    """Without the patterns that count for no layer, which PEFT reads over."""
+    if not isinstance(patterns, dict) or not layers:
+        return patterns
+    try:
+        used = {pattern_for(name, list(patterns)) for name in layers}
+    except re.error:  # is said where the pattern is an option
+        return patterns
+    return {pattern: value for pattern, value in patterns.items() if pattern in used}
 
 
 def _is_dropout(key: str, value: Any) -> bool:
