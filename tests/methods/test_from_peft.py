@@ -124,3 +124,40 @@ def test_names_that_leave_nothing_or_are_of_other_parts_are_refused(
     config.save_pretrained(str(tmp_path))
     with pytest.raises(ConfigError, match=words):
         method_of_peft(tmp_path, base_of("llama"), where="x")
+
+
+@pytest.mark.parametrize("kept", [(0, 2, 4), (1,), ()], ids=len)
+def test_an_adalora_with_pruned_ranks_has_the_shapes_of_its_files(
+    kept: tuple[int, ...],
+    tmp_path: Path,
+    fresh: Callable[[str], PreTrainedModel],
+    loaded: Callable[[Path], tuple[Method, dict[str, Tensor]]],
+) -> None:
+    config = peft.AdaLoraConfig(
+        target_modules=["q_proj", "v_proj"],
+        init_r=RANKS,
+        target_r=3,
+        tinit=1,
+        tfinal=2,
+        total_step=8,
+        **CAUSAL,
+    )
+    theirs = moved(fresh("llama"), config)
+    flags = [rank in kept for rank in range(RANKS)]
+    pattern = {}
+    with torch.no_grad():
+        for name, parameter in theirs.base_model.model.named_parameters():
+            if "lora_E" in name and "layers.0" in name:
+                parameter[~torch.tensor(flags)] = 0
+                pattern[name] = flags
+    # As the last step of AdaLoRA's budget leaves it.
+    theirs.peft_config["default"].rank_pattern = pattern
+    theirs.save_pretrained(str(tmp_path / "theirs"))
+    method, tensors = loaded(tmp_path / "theirs")
+    ranks = {name: len(tensor) for name, tensor in tensors.items() if "lora_E" in name}
+    assert set(ranks.values()) == {len(kept), RANKS}
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == method.shapes
+    method.save(tensors, tmp_path / "ours")
+    _, again = loaded(tmp_path / "ours")
+    assert all(torch.equal(again[name], tensor) for name, tensor in tensors.items())
+    assert method.merged_weights(tensors)
