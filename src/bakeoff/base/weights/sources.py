@@ -95,8 +95,7 @@ def load_source(
         StoreError: the cache cannot be written.
     """
     folder = root / Path(reference).expanduser()
-    is_special = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
-    is_local = is_special or reference.startswith(SCRATCH_PREFIX) or _exists(reference, folder)
+    is_local = _is_special(reference) or _exists(reference, folder)
     if revision is not None and is_local:
         raise BaseModelError(
             f"base {reference!r}: revision {revision!r} has no effect on a base that does not "
@@ -154,6 +153,18 @@ def load_source(
     fingerprint = "" if meta else hub_fingerprint(snapshot)
     weights = _weights(snapshot, model, trust_remote_code, called=reference) if lean else None
     return _source(reference, model, tokenizer, fingerprint, where, weights)
+
+
+def folder_named(reference: str, root: Path) -> Path | None:
+    """The folder that ``load_source`` takes for a reference, resolved; None where it takes none."""
+    folder = root / Path(reference).expanduser()
+    return folder.resolve() if not _is_special(reference) and folder.is_dir() else None
+
+
+def _is_special(reference: str) -> bool:
+    """Whether it is a name of ours, which wins over a folder of that name."""
+    named = (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
+    return reference in named or reference.startswith(SCRATCH_PREFIX)
 
 
 def _drawn(config: PreTrainedConfig) -> PreTrainedModel:
