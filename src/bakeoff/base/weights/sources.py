@@ -247,6 +247,21 @@ def _from_gguf(
     return _source(reference, model, tokenizer, fingerprint, where, weights)
 
 
+_WRITTEN: Final = ("bos", "eos", "pad", "unk", "cls", "sep", "mask")
+"""Special tokens that a text model is given."""
+
+
+def _of_other_models(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Special tokens that a text may do without, such as those of images.
+
+    Families share one tokenizer, and the text-only members of some (Gemma 3) have no row for them;
+    a text that spells one is refused where it becomes tokens.
+    """
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    written = {getattr(tokenizer, f"{name}_token_id", None) for name in _WRITTEN}
+    return {index for index, token in added.items() if token.special} - written
+
+
 def _source(
     reference: str,
     model: PreTrainedModel,
@@ -263,7 +278,7 @@ def _source(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     rows = model.get_input_embeddings().get_parameter("weight").shape[0]
-    largest = max(tokenizer.get_vocab().values())
+    largest = max(set(tokenizer.get_vocab().values()) - _of_other_models(tokenizer))
     if largest >= rows:
         raise BaseModelError(
             f"base {reference!r}: its tokenizer has ids up to {largest}, but the embedding has "
