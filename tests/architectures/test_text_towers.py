@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from bakeoff.base.checkpoint import write_checkpoint
 from bakeoff.base.library_output import silence_libraries
 from bakeoff.base.model import Base
 from bakeoff.base.weights.folder import auto_class
@@ -17,7 +18,7 @@ from bakeoff.methods.full import Full
 from bakeoff.methods.specs.full import FullOptions
 from bakeoff.testing.passes import logits_of
 from tests.architectures.checks import lora_on, some_tensors
-from tests.architectures.families import model_of
+from tests.architectures.families import config_of, model_of
 
 FAMILIES = ("gemma3", "mistral3", "qwen2_vl")
 IDS = torch.arange(1, 21).view(2, 10)
@@ -63,3 +64,27 @@ def test_full_tuning_leaves_what_belongs_to_images(folder: Path, tmp_path: Path)
         before = source.model.get_parameter(name)
         torch.testing.assert_close(parameter, before + own, atol=1e-6, rtol=1e-6)
     assert method.load(tmp_path / "tuned").keys() == tensors.keys()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_tuned_head_of_a_tied_tower_loads_again(family: str, tmp_path: Path) -> None:
+    with silence_libraries():
+        config = config_of(family).to_dict() | {"tie_word_embeddings": True}
+        config["text_config"]["tie_word_embeddings"] = True
+        config_type = type(config_of(family))
+        tied = auto_class(config_of(family)).from_config(config_type.from_dict(config))
+        tied.save_pretrained(tmp_path / "base")
+        byte_tokenizer(64).save_pretrained(tmp_path / "base")
+
+    def base_in(folder: str) -> Base:
+        source = load_source(folder, root=tmp_path, cache_dir=tmp_path / "cache")
+        return Base(source, device=torch.device("cpu"), dtype=torch.float32)
+
+    base = base_in("base")
+    assert base.is_tied
+    new = base.source_head + 1.0
+    write_checkpoint(base, {f"{base.head_name}.weight": new}, tmp_path / "tuned")
+    tuned = base_in("tuned")
+    assert not tuned.is_tied
+    torch.testing.assert_close(tuned.source_head, new)
+    torch.testing.assert_close(tuned.source_embedding, base.source_embedding)

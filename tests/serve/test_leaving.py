@@ -76,6 +76,25 @@ def test_a_client_that_leaves_before_its_stream_begins_is_noticed(
     assert leavers.num_cancelled == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": TEXT}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": TEXT}]}),
+    ],
+)
+def test_what_is_refused_has_no_rows(served: Server, path: str, body: dict[str, Any]) -> None:
+    """They would run to their end: the refused request is the only one who could cancel them."""
+    batcher = served.state.engine.batcher
+    written = batcher.counts.written_tokens
+    body = {**body, "model": "lora", "max_tokens": 150, "stream_options": {"include_usage": True}}
+    refused = httpx.post(served.address + path, json=body, timeout=60)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"] == "stream_options"
+    assert not batcher.num_running and not batcher.num_waiting
+    assert batcher.counts.written_tokens == written
+
+
 def test_what_fails_before_the_first_token_has_a_status(copied: Path, serve: Serve) -> None:
     def asked(server: Server, **more: Any) -> httpx.Response:
         body = {"model": "lora", "prompt": TEXT, "stream": True, **more}

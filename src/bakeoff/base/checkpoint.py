@@ -71,7 +71,11 @@ def write_checkpoint(
         config["dtype"] = str(dtype).removeprefix("torch.")
     if unties:
         config["tie_word_embeddings"] = False
-    type(model.config).from_dict(config).save_pretrained(str(folder))
+    made = type(model.config).from_dict(config)
+    if unties:
+        # The text tower of a multimodal model has a setting of its own.
+        made.get_text_config().tie_word_embeddings = False
+    made.save_pretrained(str(folder))
     if model.generation_config is not None:
         model.generation_config.save_pretrained(str(folder))
     base.tokenizer.save_pretrained(str(folder))

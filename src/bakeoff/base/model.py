@@ -9,7 +9,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import (
     GenerationConfig,
@@ -288,6 +290,17 @@ class Base(SourceParameters):
     def vocabulary(self) -> int:
         """V, rows of the head."""
         return self.head.out_features
+
+    def unembedded(self, ids: Sequence[int] | NDArray[np.int32]) -> str | None:
+        """What is wrong with tokens that the embedding has no row for; None where all have one.
+
+        Tokenizers may have special tokens of what the text model does not read, such as images.
+        """
+        rows, largest = self.embedding.num_embeddings, int(np.max(ids, initial=0))
+        if largest < rows:
+            return None
+        spelt = self.tokenizer.convert_ids_to_tokens(largest)
+        return f"the token {spelt!r} ({largest}) is none of the {rows:,} that the base embeds"
 
     @property
     def max_positions(self) -> int | None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
-from bakeoff.methods.files import note_in_settings
+from bakeoff.methods.files import QUANTIZATION_KEY, note_in_settings
 from bakeoff.methods.specs.contract import FileFormat, MethodSpec
 
 Tensors = dict[str, Tensor]
@@ -132,7 +132,7 @@ class Method(ABC):
         """What ``save`` writes, and in what the base was held, where it was quantised."""
         self.save(tensors, folder)
         if self.base.quantization != "none":
-            note_in_settings(folder, {"base_quantization": self.base.quantization})
+            note_in_settings(folder, {QUANTIZATION_KEY: self.base.quantization})
 
     @classmethod
     def is_mergeable(cls) -> bool:

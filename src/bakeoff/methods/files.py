@@ -23,6 +23,9 @@ PEFT_WEIGHTS = "adapter_model.safetensors"
 PEFT_CONFIG = "adapter_config.json"
 OWN_WEIGHTS = "head.safetensors"
 OWN_CONFIG = "bakeoff_adapter.json"
+QUANTIZATION_KEY = "base_quantization"
+NOTED = frozenset({QUANTIZATION_KEY})
+"""Keys that are added to an adapter's settings beside those of its method."""
 
 
 def read_tensors(

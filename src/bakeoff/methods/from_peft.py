@@ -7,17 +7,20 @@ type by the installed PEFT, over a copy of the base.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
+from bakeoff.base.injection import select_linear_layers
 from bakeoff.base.model import Base
 from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
-from bakeoff.methods.files import PEFT_CONFIG, PEFT_WEIGHTS
+from bakeoff.methods.files import NOTED, PEFT_CONFIG, PEFT_WEIGHTS
+from bakeoff.methods.low_rank.updates import pattern_for
 from bakeoff.methods.registry import method_type, spec_of
-from bakeoff.methods.specs.peft import options_of, peft_types
+from bakeoff.methods.specs.peft import field_names, options_of, peft_types
 
 _PEFT: Final = "peft"
 _PROMPTS: Final = {"PROMPT_TUNING": "soft_prompt", "P_TUNING": "p_tuning"}
@@ -36,8 +39,21 @@ _IA3_OF_PEFT_ALONE: Final = ("exclude_modules", "modules_to_save")
 """Likewise of (IA)³."""
 _PRINCIPAL: Final = ("pissa", "olora")
 """Starts that change the frozen weights as well, in a way that PEFT repeats when it loads."""
-_LOST: Final = ("corda", "loftq", "lora_ga")
-"""Starts that change the frozen weights by what the files do not hold."""
+_LOST: Final = ("corda", "loftq", "lora_ga", "pissa_niter")
+"""Starts that change the frozen weights by what the files do not hold: the last by singular vectors
+of random draws, so that PEFT itself loads another model than it saved."""
+_REFUSED: Final = (
+    "arrow_config",
+    "kasa_config",
+    "layer_replication",
+    "megatron_config",
+    "monteclora_config",
+    "use_bdlora",
+    "velora_config",
+)
+"""Settings of LoRA, and of AdaLoRA which inherits them, that are computed neither here nor by
+PEFT over a copy of the base: a study cannot say most of them, and layers of the base stay as many
+as they are."""
 
 
 def method_of_peft(folder: Path, base: Base, *, where: str) -> Method:
@@ -51,7 +67,8 @@ def method_of_peft(folder: Path, base: Base, *, where: str) -> Method:
         ConfigError: if a file is missing or cannot be read, or the type cannot be computed here.
     """
     config = _config(folder, where)
-    kind, given = _kind_of(config, folder, where)
+    _check_keys(config, folder / PEFT_CONFIG, where)
+    kind, given = _kind_of(config, folder, base, where)
     options = spec_of(kind, where=where).read_options(given, path=where)
     return method_type(kind, where=where)(options, base, where=where)
 
@@ -75,21 +92,53 @@ def _config(folder: Path, where: str) -> Mapping[str, Any]:
     return found
 
 
-def _kind_of(config: Mapping[str, Any], folder: Path, where: str) -> tuple[str, dict[str, Any]]:
+def _check_keys(config: Mapping[str, Any], path: Path, where: str) -> None:
+    """Refuses settings that would be read over, and the adapter taken for a plain one.
+
+    Raises:
+        ConfigError: a setting cannot be computed, or the installed PEFT does not know it.
+    """
+    from peft import __version__
+
+    name = config["peft_type"]
+    known = field_names(name)
+    for key, value in config.items():
+        # Releases of PEFT write what they do not use as null, false or an empty list.
+        is_set = value is not None and value is not False and value not in ("", [], {})
+        if not is_set or known is None or key in NOTED:
+            continue
+        if key not in known:
+            raise ConfigError(
+                f"{where}: {path}: {key} = {value!r} is unknown to PEFT {__version__}, so what "
+                f"this {name} computes is unknown as well; install the PEFT that wrote it, or "
+                "remove the key if it changes nothing"
+            )
+        if key in _REFUSED:
+            raise ConfigError(
+                f"{where}: {path}: {key} = {value!r} cannot be computed here; merge the adapter "
+                "into its base and give the merged model instead"
+            )
+
+
+def _kind_of(
+    config: Mapping[str, Any], folder: Path, base: Base, where: str
+) -> tuple[str, dict[str, Any]]:
     """(the kind of method, its options as a study gives them)."""
     name = config["peft_type"]
+    targets = _present(config.get("target_modules"), base) or config.get("target_modules")
+    layers = _named(targets, base)
     if name == "LORA" and not _needs_peft(config, folder, where):
         return "dora" if config.get("use_dora") else "lora", {
             "rank": config.get("r"),
             "alpha": config.get("lora_alpha"),
-            "target_modules": config.get("target_modules"),
-            "ranks": config.get("rank_pattern") or None,
-            "alphas": config.get("alpha_pattern") or None,
+            "target_modules": targets,
+            "ranks": _meant(config.get("rank_pattern"), layers) or None,
+            "alphas": _meant(config.get("alpha_pattern"), layers) or None,
             "rank_stabilised": bool(config.get("use_rslora")),
         }
     if name == "IA3" and not _has_any(config, _IA3_OF_PEFT_ALONE):
-        keys = ("target_modules", "feedforward_modules")
-        return "ia3", {key: config.get(key) for key in keys}
+        feedforward = _present(config.get("feedforward_modules"), base)
+        return "ia3", {"target_modules": targets, "feedforward_modules": feedforward}
     if name in _PROMPTS:
         return _PROMPTS[name], {"prompt_length": config.get("num_virtual_tokens")}
     if name == "PREFIX_TUNING":
@@ -102,8 +151,46 @@ def _kind_of(config: Mapping[str, Any], folder: Path, where: str) -> tuple[str, 
     known = {field.name for field in fields(options_of(name))} - {"peft_type"}
     given = {key: config[key] for key in known if config.get(key) is not None}
     # The base computes in evaluation mode, where nothing drops out.
-    given |= {key: 0.0 for key in given if "dropout" in key}
+    given |= {key: 0.0 for key, value in given.items() if _is_dropout(key, value)}
     return _PEFT, {"peft_type": name, **given}
+
+
+def _present(targets: Any, base: Base) -> Any:
+    """Without the names of a list that the base has nothing of, which PEFT reads over.
+
+    One list often serves many architectures. What the base has and an adapter cannot be on, such as
+    its head, stays: that is refused.
+    """
+    if not isinstance(targets, list):
+        return targets
+    names = [name for name, _ in base.source.model.named_modules()]
+    return [one for one in targets if any(f".{name}".endswith(f".{one}") for name in names)]
+
+
+def _named(targets: Any, base: Base) -> list[str]:
+    """The layers that an adapter is on; none where its targets are refused later."""
+    if not isinstance(targets, str | list) or not all(isinstance(one, str) for one in targets):
+        return []
+    try:
+        return select_linear_layers(list(base.linear_layers()), targets, where="")
+    except ConfigError:
+        return []
+
+
+def _meant(patterns: Any, layers: Sequence[str]) -> Any:
+    """Without the patterns that count for no layer, which PEFT reads over."""
+    if not isinstance(patterns, dict) or not layers:
+        return patterns
+    try:
+        used = {pattern_for(name, list(patterns)) for name in layers}
+    except re.error:  # is said where the pattern is an option
+        return patterns
+    return {pattern: value for pattern, value in patterns.items() if pattern in used}
+
+
+def _is_dropout(key: str, value: Any) -> bool:
+    """Whether a setting is a share that drops out: a switch beside it stays what it is."""
+    return "dropout" in key and isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _needs_peft(config: Mapping[str, Any], folder: Path, where: str) -> bool:

@@ -15,7 +15,7 @@ import torch
 from bakeoff.base.choice import BaseChoice
 from bakeoff.base.model import Base
 from bakeoff.base.precision import choose_device, choose_dtype
-from bakeoff.base.weights.sources import load_source
+from bakeoff.base.weights.sources import folder_named, load_source
 from bakeoff.decide.representative import representative
 from bakeoff.decide.verdicts import ZERO_SHOT
 from bakeoff.errors import ConfigError
@@ -39,10 +39,12 @@ class Catalogue:
 
     Attributes:
         models: by name. bases: by lane. runs: by the study's name.
+        folders: that bases were read from, by lane; those that have names of their own have none.
     """
 
     models: dict[str, Served] = field(default_factory=dict)
     bases: dict[str, Base] = field(default_factory=dict)
+    folders: dict[str, Path] = field(default_factory=dict)
     runs: dict[str, FinishedRun] = field(default_factory=dict)
 
     def add(self, model: Served) -> None:
@@ -76,9 +78,8 @@ def open_catalogue(options: ServeOptions) -> Catalogue:
 
             for model in _of_run(part, f"{study}{behind}", lane_of, prefix, behind):
                 catalogue.add(model)
-    if options.base is not None:
-        _add_base(options, catalogue, shared)
-    _add_adapters(options, catalogue)
+    given = None if options.base is None else _add_base(options.base, options, catalogue)
+    _add_adapters(options, catalogue, given)
     return catalogue
 
 
@@ -133,6 +134,8 @@ def _lane_of(
     if key not in shared:
         shared[key] = f"base{len(shared)}"
         catalogue.bases[shared[key]] = run.base_of(choice)
+        if (folder := folder_named(options.base, run.study.root)) is not None:
+            catalogue.folders[shared[key]] = folder
     else:
         run.share(catalogue.bases[shared[key]], choice)
     return shared[key]
@@ -208,42 +211,43 @@ def _made(
     )
 
 
-def _add_base(
-    options: ServeOptions, catalogue: Catalogue, shared: dict[tuple[object, ...], str]
-) -> None:
-    """The base of adapters without a run, which is a model of its own where there is no run."""
-    assert options.base is not None
-    for lane, base in catalogue.bases.items():
-        if base.source.reference == options.base:
-            shared[("given",)] = lane
-            return
-    source = load_source(options.base, root=Path.cwd(), cache_dir=cache_folder())
+def _place_of(lane: str, catalogue: Catalogue) -> str:
+    """Where a base is from, however a study spells it."""
+    return str(catalogue.folders.get(lane, catalogue.bases[lane].source.reference))
+
+
+def _add_base(given: str, options: ServeOptions, catalogue: Catalogue) -> str:
+    """The lane of ``--base``: one of the runs', or a new one, a model of its own without a run."""
+    wanted = str(folder_named(given, Path.cwd()) or given)
+    # The first lane of a base is the study's own; others hold it in fewer bits.
+    for lane in catalogue.bases:
+        if _place_of(lane, catalogue) == wanted:
+            return lane
+    source = load_source(given, root=Path.cwd(), cache_dir=cache_folder())
     place = choose_device(options.device)
     if place.index is not None:
         torch.cuda.set_device(place)
     precision = options.precision or "auto"
     base = Base(source, device=place, dtype=choose_dtype(precision, place))
-    lane = f"base{len(shared)}"
-    shared[("given",)] = lane
+    lane = f"base{len(catalogue.bases)}"
     catalogue.bases[lane] = base
     if not options.runs:
         catalogue.add(_untuned(ZERO_SHOT, "", lane, Asking(base, None, None)))
+    return lane
 
 
-def _add_adapters(options: ServeOptions, catalogue: Catalogue) -> None:
+def _add_adapters(options: ServeOptions, catalogue: Catalogue, given: str | None) -> None:
     if not options.adapters:
         return
-    # The first lane of a base is the study's own; others hold it in fewer bits.
     lanes: dict[str, str] = {}
-    for name, base in catalogue.bases.items():
-        lanes.setdefault(base.source.reference, name)
-    if len(lanes) > 1 and options.base is None:
+    for name in catalogue.bases:
+        lanes.setdefault(_place_of(name, catalogue), name)
+    if len(lanes) > 1 and given is None:
         raise ConfigError(
             f"--adapter: the runs have several bases, {', '.join(lanes)}; say with --base which "
             "of them the adapters are for"
         )
-    last = list(lanes.values())[-1]
-    lane = last if options.base is None else lanes.get(options.base, last)
+    lane = next(iter(lanes.values())) if given is None else given
     base = catalogue.bases[lane]
     # An adapter is asked as the study asks, where only one is served over its base.
     alike = {m.study: m.asking for m in catalogue.models.values() if m.lane == lane and m.study}

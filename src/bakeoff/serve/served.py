@@ -214,6 +214,8 @@ class Asking:
     def _checked(self, ids: list[int], example: Example | None) -> Prompt:
         if not ids:
             raise DataError("the prompt has no tokens; give a text")
+        if (fault := self.base.unembedded(ids)) is not None:
+            raise DataError(f"{fault}; leave it out")
         return Prompt(ids=[int(i) for i in ids], example=example)
 
 

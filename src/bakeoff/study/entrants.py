@@ -24,6 +24,7 @@ from bakeoff.methods.contract import Method
 from bakeoff.methods.external import ExternalEntry
 from bakeoff.methods.from_peft import method_of_peft
 from bakeoff.metrics.contract import Ask
+from bakeoff.study.embedded import check_embedded
 from bakeoff.study.given_answers import read_answers
 from bakeoff.study.study import Study
 from bakeoff.tasks.contract import Task
@@ -217,6 +218,7 @@ def _in_own_tokens(
         room=shapes.max_positions,
     )
     for split in ("validation", "test"):
+        check_embedded(shapes, own.splits[split], f"{where}: {split}")
         if own.splits[split].row_ids != data.splits[split].row_ids:
             raise ConfigError(
                 f"{where}: in the tokens of {path} other {split} rows fit into task.max_length "

@@ -28,6 +28,7 @@ from bakeoff.search.selection import BEST_BY_NLL, ROWS_OF_TEXT, Selection
 from bakeoff.study.also import AlsoTest
 from bakeoff.study.curve import curve_of
 from bakeoff.study.defaults import generation_for
+from bakeoff.study.embedded import check_embedded
 from bakeoff.study.entrants import files_of, open_entrants
 from bakeoff.study.study import Study
 from bakeoff.tasks.contract import NLL, Task
@@ -181,7 +182,7 @@ def room_of(
 
 def prepare_data(study: Study, base: Base, methods: Mapping[str, Mapping[str, Method]]) -> TaskData:
     """Reads, cleans, cuts and tokenises the study's data, or takes them from the cache."""
-    return prepare(
+    data = prepare(
         study.task,
         base.tokenizer,
         root=study.root,
@@ -189,6 +190,9 @@ def prepare_data(study: Study, base: Base, methods: Mapping[str, Mapping[str, Me
         tokenizer_id=study.options.base,
         room=room_of(study, study.task, base, methods),
     )
+    for split, part in data.splits.items():
+        check_embedded(base, part, f"task: {split}")
+    return data
 
 
 def open_workbench(
@@ -304,6 +308,7 @@ def _test_set(
         room=room_of(study, found.task, base, methods, where),
     )
     task, part = prepared.task, prepared.data
+    check_embedded(base, part, where)
     warnings = [
         *prepared.warnings,
         *seen_in_training(where, task.input_word, data.splits["train"].shown, part.shown),

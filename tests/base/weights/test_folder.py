@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from bakeoff.base.library_output import silence_libraries
+from bakeoff.base.model import Base
 from bakeoff.base.weights.scratch import byte_tokenizer, scratch_config, scratch_model
 from bakeoff.base.weights.sources import Source
 from bakeoff.errors import BaseModelError, CheckpointError
@@ -204,11 +205,35 @@ def test_a_tokenizer_without_an_end_is_refused(folder: Path, load: Callable[...,
         load("base")
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"special_tokens": False},
+        {"special_tokens": True, "pad": "<two>"},
+        {"special_tokens": True, "bos": "<two>"},
+    ],
+    ids=str,
+)
 def test_a_tokenizer_larger_than_the_embedding_is_refused(
-    folder: Path, load: Callable[..., Source]
+    folder: Path, load: Callable[..., Source], more: dict[str, Any]
 ) -> None:
     tokenizer = byte_tokenizer(64)
-    tokenizer.add_tokens(["<one>", "<two>"])
+    tokenizer.add_tokens(["<one>", "<two>"], special_tokens=more["special_tokens"])
+    for name in ("pad", "bos"):
+        if name in more:
+            setattr(tokenizer, f"{name}_token", more[name])
     tokenizer.save_pretrained(folder)
     with pytest.raises(BaseModelError, match=r"up to 258.*only 257 rows"):
         load("base")
+
+
+def test_special_tokens_that_no_text_needs_may_be_beyond_the_embedding(
+    folder: Path, load: Callable[..., Source]
+) -> None:
+    tokenizer = byte_tokenizer(64)
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    tokenizer.save_pretrained(folder)
+    base = Base(load("base"), device=torch.device("cpu"), dtype=torch.float32)
+    assert base.unembedded(base.tokenizer("a text")["input_ids"]) is None
+    fault = base.unembedded(base.tokenizer("a <image>")["input_ids"])
+    assert fault == "the token '<image>' (257) is none of the 257 that the base embeds"

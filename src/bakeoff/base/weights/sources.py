@@ -95,8 +95,7 @@ def load_source(
         StoreError: the cache cannot be written.
     """
     folder = root / Path(reference).expanduser()
-    is_special = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
-    is_local = is_special or reference.startswith(SCRATCH_PREFIX) or _exists(reference, folder)
+    is_local = _is_special(reference) or _exists(reference, folder)
     if revision is not None and is_local:
         raise BaseModelError(
             f"base {reference!r}: revision {revision!r} has no effect on a base that does not "
@@ -154,6 +153,18 @@ def load_source(
     fingerprint = "" if meta else hub_fingerprint(snapshot)
     weights = _weights(snapshot, model, trust_remote_code, called=reference) if lean else None
     return _source(reference, model, tokenizer, fingerprint, where, weights)
+
+
+def folder_named(reference: str, root: Path) -> Path | None:
+    """The folder that ``load_source`` takes for a reference, resolved; None where it takes none."""
+    folder = root / Path(reference).expanduser()
+    return folder.resolve() if not _is_special(reference) and folder.is_dir() else None
+
+
+def _is_special(reference: str) -> bool:
+    """Whether it is a name of ours, which wins over a folder of that name."""
+    named = (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
+    return reference in named or reference.startswith(SCRATCH_PREFIX)
 
 
 def _drawn(config: PreTrainedConfig) -> PreTrainedModel:
@@ -236,6 +247,21 @@ def _from_gguf(
     return _source(reference, model, tokenizer, fingerprint, where, weights)
 
 
+_WRITTEN: Final = ("bos", "eos", "pad", "unk", "cls", "sep", "mask")
+"""Special tokens that a text model is given."""
+
+
+def _of_other_models(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Special tokens that a text may do without, such as those of images.
+
+    Families share one tokenizer, and the text-only members of some (Gemma 3) have no row for them;
+    a text that spells one is refused where it becomes tokens.
+    """
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    written = {getattr(tokenizer, f"{name}_token_id", None) for name in _WRITTEN}
+    return {index for index, token in added.items() if token.special} - written
+
+
 def _source(
     reference: str,
     model: PreTrainedModel,
@@ -252,7 +278,7 @@ def _source(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     rows = model.get_input_embeddings().get_parameter("weight").shape[0]
-    largest = max(tokenizer.get_vocab().values())
+    largest = max(set(tokenizer.get_vocab().values()) - _of_other_models(tokenizer))
     if largest >= rows:
         raise BaseModelError(
             f"base {reference!r}: its tokenizer has ids up to {largest}, but the embedding has "

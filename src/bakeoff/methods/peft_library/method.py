@@ -104,6 +104,7 @@ class PeftMethod(Method):
                     task_type="CAUSAL_LM", **copy.deepcopy(settings)
                 )
                 wrapped = get_peft_model(model, config)
+                _prune(wrapped)
             except Exception as error:  # each type of PEFT's has checks and kinds of its own
                 raise ConfigError(
                     f"{self.where}: PEFT refuses {self.options.peft_type} on "
@@ -193,6 +194,9 @@ class PeftMethod(Method):
         state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
         shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
         found = read_tensors(folder / PEFT_WEIGHTS, shapes)
+        if _keeps_some_ranks(wrapped):
+            # It has been pruned, and PEFT would prune it once more.
+            wrapped.peft_config["default"].rank_pattern = None
         with silence_libraries(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             set_peft_model_state_dict(wrapped, found)
@@ -221,6 +225,22 @@ class PeftMethod(Method):
             for name, parameter in after.items()
             if not torch.equal(parameter, self.base.source_parameter(name))
         }
+
+
+def _keeps_some_ranks(wrapped: Any) -> bool:
+    """Whether its settings say which ranks AdaLoRA has left: files hold those alone."""
+    config = wrapped.peft_config["default"]
+    return config.peft_type.value == "ADALORA" and bool(config.rank_pattern)
+
+
+def _prune(wrapped: Any) -> None:
+    """Takes away the ranks that AdaLoRA has given up, as PEFT does when it loads such files.
+
+    Done wherever a copy is wrapped, so that all copies have the shapes of the files.
+    """
+    if _keeps_some_ranks(wrapped):
+        pattern = wrapped.peft_config["default"].rank_pattern
+        wrapped.base_model.resize_modules_by_rank_pattern(pattern, "default")
 
 
 def trained_parameters(wrapped: Any) -> dict[str, Tensor]:

@@ -79,6 +79,8 @@ class PrefixTuning(Reparametrised):
                     f"{where}.init: {options.init!r} has no tokens; give a text, 'vocabulary' or "
                     "'random'"
                 )
+            if (fault := base.unembedded(self._text_ids)) is not None:
+                raise ConfigError(f"{where}.init: {fault}; leave it out")
 
     @property
     def execution_path(self) -> ExecutionPath:

@@ -62,6 +62,8 @@ class SoftPrompt(Method):
                     f"{where}.init: {options.init!r} has no tokens; give a text, 'vocabulary' or "
                     "'random'"
                 )
+            if (fault := base.unembedded(self._text_ids)) is not None:
+                raise ConfigError(f"{where}.init: {fault}; leave it out")
 
     def _ids_of_labels(self, init: FromLabels) -> list[list[int]]:
         where = f"{self.where}.init.labels"
@@ -74,6 +76,8 @@ class SoftPrompt(Method):
         for label, ids in zip(init.labels, found, strict=True):
             if not ids:
                 raise ConfigError(f"{where}: {label!r} has no tokens; give a word or a text")
+            if (fault := self.base.unembedded(ids)) is not None:
+                raise ConfigError(f"{where}: {fault}; leave it out")
         return found
 
     def _read(self, folder: Path) -> Tensor:

@@ -114,6 +114,15 @@ def config_class(name: str) -> type[Any]:
     return found
 
 
+def field_names(name: str) -> frozenset[str] | None:
+    """All settings of a type, None where the installed PEFT has no such type."""
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    if name not in {kind.value for kind in PEFT_TYPE_TO_CONFIG_MAPPING}:
+        return None
+    return frozenset(field.name for field in dataclasses.fields(config_class(name)))
+
+
 def _is_of_peft(name: str) -> bool:
     from peft import PeftType
 

@@ -83,6 +83,8 @@ async def completion_job(engine: Engine, body: CompletionBody) -> Job:
     prompts = await asyncio.to_thread(completion_prompts, model, body, most)
     copies = body.n or 1
     heads = _heads(model, body) if body.echo else [""] * len(prompts)
+    # Rows run once they are made, so whatever can be refused is refused before.
+    includes_usage = _wants_usage(body)
     flow = _rows(engine, model, prompts, body, copies, body.max_tokens, body.logprobs)
     return Job(
         id=new_id("cmpl"),
@@ -92,7 +94,7 @@ async def completion_job(engine: Engine, body: CompletionBody) -> Job:
         prompts=[prompt for prompt, _ in prompts],
         logprobs=body.logprobs,
         heads=[head for head in heads for _ in range(copies)],
-        includes_usage=_wants_usage(body),
+        includes_usage=includes_usage,
     )
 
 
@@ -115,6 +117,7 @@ async def chat_job(engine: Engine, body: ChatBody) -> Job:
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
     if body.top_logprobs is not None and logprobs is None:
         raise bad("top_logprobs has no effect without logprobs", "top_logprobs")
+    includes_usage = _wants_usage(body)
     flow = _rows(engine, model, [prompt], body, copies, chat_limit(body), logprobs)
     return Job(
         id=new_id("chatcmpl"),
@@ -124,7 +127,7 @@ async def chat_job(engine: Engine, body: ChatBody) -> Job:
         prompts=[prompt[0]],
         logprobs=logprobs,
         heads=[""] * copies,
-        includes_usage=_wants_usage(body),
+        includes_usage=includes_usage,
     )
 
 
