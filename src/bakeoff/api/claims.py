@@ -13,8 +13,6 @@ from bakeoff.api.claim_data import beside_rows, given_data, made_data
 from bakeoff.api.running import RunSettings, StoppedEarly, execute
 from bakeoff.api.study import Study
 from bakeoff.base.precision import choose_device
-from bakeoff.base.weights.references import SMOLLM2_REFERENCE, TINY_REFERENCE
-from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.claims.contract import SIZES, BaseFacts
 from bakeoff.claims.registry import all_claims, claim_names, claims_named
 from bakeoff.claims.running import run_suite
@@ -263,10 +261,10 @@ def _place_of(data: str | None) -> str | None:
 
 def _base_place(reference: str) -> str:
     """A base as a call in another folder would name it: a folder by its whole path."""
-    folder = Path(reference).expanduser()
-    is_named = reference in (TINY_REFERENCE, SMOLLM2_REFERENCE, *FAMILY)
-    is_folder = not is_named and reference.strip() != "" and folder.is_dir()
-    return str(folder.resolve()) if is_folder else reference
+    from bakeoff.base.weights.sources import folder_named
+
+    folder = folder_named(reference, Path.cwd()) if reference.strip() else None
+    return reference if folder is None else str(folder)
 
 
 def _earlier(place: Path) -> Mapping[str, Any] | None:
