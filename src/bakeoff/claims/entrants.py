@@ -58,10 +58,12 @@ def curve_lengths(lengths: Sequence[int], facts: BaseFacts) -> tuple[list[int], 
         return found, None
     found = [n for n in found if n <= facts.learnt // 2]
     left = facts.learnt - max(found, default=0)
-    is_open = facts.positions is None or facts.room is None
-    if not is_open and facts.positions - facts.room <= left:
-        return found, None
-    return found, left
+    are_short = (
+        facts.positions is not None
+        and facts.room is not None
+        and facts.positions - facts.room <= left
+    )
+    return found, None if are_short else left
 
 
 def full(facts: BaseFacts) -> Mapping[str, Any]:
