@@ -126,6 +126,22 @@ def test_names_that_leave_nothing_or_are_of_other_parts_are_refused(
         method_of_peft(tmp_path, base_of("llama"), where="x")
 
 
+@pytest.mark.parametrize("config_type", [peft.LoraConfig, peft.AdaLoraConfig])
+def test_layers_that_stand_in_the_base_more_than_once_are_pefts(
+    config_type: type[Any],
+    tmp_path: Path,
+    fresh: Callable[[str], PreTrainedModel],
+    loaded: Callable[[Path], tuple[Method, dict[str, Tensor]]],
+) -> None:
+    more = {"total_step": 400} if config_type is peft.AdaLoraConfig else {}
+    config = config_type(
+        target_modules=["q_proj", "v_proj"], layer_replication=[[0, 2], [0, 2]], **more, **CAUSAL
+    )
+    moved(fresh("llama"), config).save_pretrained(str(tmp_path))
+    method, tensors = loaded(tmp_path)
+    assert method.kind == "peft" and any("layers.3." in name for name in tensors)
+
+
 @pytest.mark.parametrize("kept", [(0, 2, 4), (1,), ()], ids=len)
 def test_an_adalora_with_pruned_ranks_has_the_shapes_of_its_files(
     kept: tuple[int, ...],

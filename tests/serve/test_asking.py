@@ -98,6 +98,7 @@ def test_a_conversation_by_the_bases_template_ends_with_its_turn(tmp_path: Path)
     source = load_source("scratch:tiny-gpt-neo", root=tmp_path, cache_dir=tmp_path)
     tokenizer = source.tokenizer
     tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    source.model.resize_token_embeddings(len(tokenizer))
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m.role }}: {{ m.content }}<end_of_turn>\n{% endfor %}"
         "{% if add_generation_prompt %}assistant: {% endif %}"

@@ -150,7 +150,6 @@ def test_a_switch_beside_a_dropout_stays_a_switch(base: Base, tmp_path: Path) ->
 @pytest.mark.parametrize(
     "more",
     [
-        {"layer_replication": [[0, 1], [0, 2]]},
         {"arrow_config": {"top_k": 1}},
         {"kasa_config": {"beta": 1.0}},
         {"use_bdlora": {"nblocks": 2}},

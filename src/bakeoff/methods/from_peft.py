@@ -27,6 +27,7 @@ _PROMPTS: Final = {"PROMPT_TUNING": "soft_prompt", "P_TUNING": "p_tuning"}
 _LORA_OF_PEFT_ALONE: Final = (
     "alora_invocation_tokens",
     "exclude_modules",
+    "layer_replication",
     "layers_pattern",
     "layers_to_transform",
     "lora_bias",
@@ -45,15 +46,13 @@ of random draws, so that PEFT itself loads another model than it saved."""
 _REFUSED: Final = (
     "arrow_config",
     "kasa_config",
-    "layer_replication",
     "megatron_config",
     "monteclora_config",
     "use_bdlora",
     "velora_config",
 )
-"""Settings of LoRA, and of AdaLoRA which inherits them, that are computed neither here nor by
-PEFT over a copy of the base: a study cannot say most of them, and layers of the base stay as many
-as they are."""
+"""Settings of LoRA, and of AdaLoRA which inherits them, that PEFT over a copy of the base does not
+compute either: they are none that a study can give it, or need what is not there."""
 
 
 def method_of_peft(folder: Path, base: Base, *, where: str) -> Method:
