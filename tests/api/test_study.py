@@ -89,11 +89,11 @@ def test_numbers_of_few_bits_keep_the_digits_that_stand_for_them() -> None:
     values = np.array([2.8, np.nan], dtype=np.float32)
     frame = pd.DataFrame({"n": values, "nullable": pd.array([0.1, None], dtype="Float32")})
     frame["one"] = pd.Series([values[0], np.float16(0.1)], dtype=object)
-    frame["list"] = [values, [values.reshape(1, 2), np.array(2.8, dtype=np.float32)]]
-    columns = {key: key for key in ("n", "nullable", "one", "list")}
+    frame["sparse"] = pd.arrays.SparseArray(np.array([2.8, 0.0], dtype=np.float32))
+    columns = {key: key for key in ("n", "nullable", "one", "sparse")}
     expected = [
-        b'{"n": 2.8, "nullable": 0.1, "one": 2.8, "list": [2.8, null]}',
-        b'{"n": null, "nullable": null, "one": 0.1, "list": [[[2.8, null]], 2.8]}',
+        b'{"n": 2.8, "nullable": 0.1, "one": 2.8, "sparse": 2.8}',
+        b'{"n": null, "nullable": null, "one": 0.1, "sparse": 0.0}',
     ]
     assert given_rows(frame, columns).files["rows.jsonl"].splitlines() == expected
     given = datasets.Dataset.from_dict(

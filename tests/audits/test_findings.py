@@ -176,6 +176,7 @@ class TestOneRanking:
             ("latency_seconds", None, False),
             ("accuracy", 0.02, True),
             ("wer", None, True),
+            ("mean_absolute_error", None, False),
         ],
     )
     def test_a_share_is_one_by_its_name(
@@ -189,6 +190,16 @@ class TestOneRanking:
         assert ranking.is_share == is_share
         if margin is None:
             assert ranking.margin == (0.01 if is_share else 0.0)
+
+    def test_an_interval_over_seeds_alone_stays_a_share_too(self) -> None:
+        runs = [
+            Run(group="g", method=name, seed=str(s), metric="accuracy", value=value, place="")
+            for name, values in (("a", (0.97, 0.99, 0.98)), ("b", (0.95, 0.93, 0.99)))
+            for s, value in enumerate(values)
+        ]
+        ranking = build_rankings(runs, margin=None, lower=())[0]
+        found = separate(ranking, ALPHA)
+        assert found.low.min() >= 0.0 and found.high.max() == 1.0
 
     def test_two_runs_are_their_mean_and_say_nothing_of_seeds(self) -> None:
         rng = np.random.default_rng(4)

@@ -172,6 +172,9 @@ def test_a_folder_of_a_base_is_found_from_elsewhere(
     done = cli(*asked)
     assert done.code == 0, done.err
     assert json.loads((place / "out/design.json").read_text()) == kept
+    (place / "my base").rename(place / "moved")
+    done = cli(*asked, "--base", str(place / "moved"))
+    assert done.code == 2 and f"the base in {place / 'my base'}, which is not" in done.message
 
 
 def member() -> Path:

@@ -121,7 +121,9 @@ def test_the_input_that_a_prompt_takes_is_said() -> None:
         judged("prompts_cost_length", values).why
     )
     values |= {"whole:zero_shot": 3.0, "shared:zero_shot": 4.14}
-    assert "the untuned base loses 1.14 nats" in judged("prompts_cost_length", values).why
+    assert (
+        "the untuned base's loss changes by +1.14 nats" in judged("prompts_cost_length", values).why
+    )
     curve = claim_named("prompts_cost_length").curve({k: np.asarray(v) for k, v in values.items()})
     assert isinstance(curve, Curve)
     assert [point[1] for point in curve.points] == [120.0, 66.0]

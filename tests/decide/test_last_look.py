@@ -103,7 +103,7 @@ def test_it_is_said_which_look_it_is() -> None:
 
 def test_those_behind_before_are_not_counted_as_if_they_were_not_there() -> None:
     why = first_at(5).recommendation.why
-    assert "no worse than any other method that no earlier look had shown behind by the" in why
+    assert "no worse than any other method still in question after earlier looks by the" in why
 
 
 def test_the_report_names_the_level_of_the_look_beside_that_of_the_pairs() -> None:

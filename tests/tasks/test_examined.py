@@ -175,6 +175,18 @@ def test_conversations_that_go_on_in_another_split(write: Write, tokenizer: Any)
     assert "Keep the longest row of each talk" in caution and "task.group" in caution
 
 
+def test_a_greeting_is_of_no_one_talk(write: Write, tokenizer: Any) -> None:
+    hello = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}]
+
+    def after(number: int) -> dict[str, Any]:
+        return {"messages": [*hello, *talk_of(number, 1)["messages"]]}
+
+    train = [{"messages": hello}, *(after(n) for n in range(8))]
+    test = [{"messages": hello}, *(after(n) for n in range(30, 36))]
+    _, data = prepared_rows(write, tokenizer, train, [talk_of(20, 1)], test, kind="chat")
+    assert not [said for said in data.cautions if "row for each answer" in said]
+
+
 def test_a_row_that_goes_on_alone_is_said(write: Write, tokenizer: Any) -> None:
     parts = ([talk_of(n, 1) for n in range(8)], [talk_of(20, 1)], [talk_of(5, 3)])
     _, data = prepared_rows(write, tokenizer, *parts, kind="chat")

@@ -299,7 +299,8 @@ def _joined_design(
 
     Raises:
         BaseModelError: a base is not here.
-        ConfigError: it holds claims of another one, with which these are no family.
+        ConfigError: it holds claims of another one, with which these are no family, or a base's
+            folder was moved.
     """
     if "numbers" not in earlier and earlier.get("size") == "quick":
         earlier = {**earlier, "numbers": design["numbers"]}  # they have not changed since
@@ -308,6 +309,13 @@ def _joined_design(
     joined = {**design, "bases": design["bases"] or before}
     [joined["base"]] = _as_known([joined["base"]], [earlier.get("base")], known, hash_of)
     joined["bases"] = _as_known(joined["bases"], before, known, hash_of)
+    for moved in (joined["base"], *joined["bases"]):
+        # Studies are called by it, so that another place would have them trained again.
+        if Path(moved).is_absolute() and not Path(moved).is_dir():
+            raise ConfigError(
+                f"{place}: its claims are about the base in {moved}, which is not there any more; "
+                "put the folder, or a link to it, back there, or give another folder with --out"
+            )
     fixed = {**earlier, "bases": before or joined["bases"]}
     others = [
         f"{key} {fixed.get(key)!r} and {value!r}"

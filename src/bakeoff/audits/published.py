@@ -18,7 +18,9 @@ _LOWER = frozenset({
 })  # fmt: skip
 # Of these, those that are shares of rows or words, as accuracy is; the rest are amounts.
 _SHARES = frozenset({"wer", "cer", "ter", "error", "errors", "brier"})
-_AMOUNTS = (_LOWER - _SHARES) | {"nats", "bits", "byte", "ms", "speed", "tokens"}
+_AMOUNTS = (_LOWER - _SHARES) | {
+    "nats", "bits", "byte", "ms", "speed", "tokens", "absolute", "squared",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +97,13 @@ class Published:
 
 def lower_is_better(metric: str) -> bool:
     """Whether a metric's name says that less of it is better."""
-    return any(word in _LOWER for word in _words(metric))
+    return any(word in _LOWER for word in _words_of_name(metric))
 
 
 def is_amount(metric: str) -> bool:
     """Whether a metric's name says that it is no share, whatever its values."""
-    return any(word in _AMOUNTS for word in _words(metric))
+    return any(word in _AMOUNTS for word in _words_of_name(metric))
 
 
-def _words(metric: str) -> list[str]:
+def _words_of_name(metric: str) -> list[str]:
     return metric.lower().replace("_", " ").replace("-", " ").replace(",", " ").split()

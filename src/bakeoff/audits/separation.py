@@ -229,7 +229,12 @@ def _intervals(
     # Where neither rows nor seeds are known to vary, nothing is known of the value.
     half = np.where(rows + seeds > 0.0, _half_width(rows, seeds, freedom, alpha), np.inf)
     if ranking.num_rows is None:
-        return values - half, values + half
+        least, most = (0.0, 1.0) if ranking.is_share else (-np.inf, np.inf)
+        known = np.isfinite(half)
+        return (
+            np.where(known, np.maximum(values - half, least), -np.inf),
+            np.where(known, np.minimum(values + half, most), np.inf),
+        )
     return _within(ranking, half, count, alpha)
 
 

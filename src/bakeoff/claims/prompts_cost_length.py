@@ -77,8 +77,8 @@ def _says(values: Values) -> str:
     )
     if len(known) == 2:
         said += (
-            f" By the same cut, with no prompt at all, the untuned base loses "
-            f"{known[1] - known[0]:.4g} nats per token."
+            " By the same cut, with no prompt at all, the untuned base's loss changes by "
+            f"{known[1] - known[0]:+.4g} nats per token."
         )
     return said
 

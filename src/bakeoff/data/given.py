@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 
 from bakeoff.data.readers import Columns, missing_column, present
-from bakeoff.data.readers.arrow_values import plain_of_row, shortest
+from bakeoff.data.readers.arrow_values import NARROW, plain_of_row, shortest
 from bakeoff.data.sources import ALIASES
 from bakeoff.errors import DataError
 from bakeoff.files import disk_errors, new_folder
@@ -29,6 +29,7 @@ from bakeoff.types import SPLITS
 WHOLE: Final = "rows"
 """What the file of a table that is not split is called, without its ending."""
 _DIGITS: Final = 32
+_NARROW: Final = {np.dtype(kind).itemsize: kind for kind in NARROW.values()}
 _ACCEPTED: Final = (
     "give a path, a data set's id, a DataFrame, a datasets.Dataset or a list of mappings, or a "
     "mapping from train, validation and test to one of these"
@@ -210,10 +211,10 @@ def _is_a(value: object, module: str, name: str) -> bool:
 
 def _narrow(dtype: Any) -> type[np.floating[Any]] | None:
     """The type of numbers of fewer bits than Python's, of a dtype of NumPy or pandas, else None."""
-    if getattr(dtype, "kind", "") != "f":
+    stored = getattr(dtype, "subtype", dtype)  # of a sparse column
+    if getattr(stored, "kind", "") != "f":
         return None
-    narrow: dict[int, type[np.floating[Any]]] = {2: np.float16, 4: np.float32}
-    return narrow.get(dtype.itemsize)
+    return _NARROW.get(getattr(stored, "itemsize", 0))
 
 
 def _plain(value: Any, place: str, *, or_text: bool = False) -> Any:
@@ -234,8 +235,6 @@ def _plain(value: Any, place: str, *, or_text: bool = False) -> Any:
         return [_plain(item, place, or_text=or_text) for item in value]
     if type(value).__name__ in ("NAType", "NaTType"):  # pandas' own, which is not imported for it
         return None
-    if isinstance(value, np.ndarray) and _narrow(value.dtype) is not None:
-        return _plain(list(value) if value.ndim else value[()], place, or_text=or_text)
     if hasattr(value, "tolist"):  # NumPy's scalars and arrays
         return _plain(value.tolist(), place, or_text=or_text)
     if or_text:

@@ -200,9 +200,9 @@ def _case(
 
 def _scope(*, has_outside: bool, are_behind: bool) -> str:
     """Which methods the rules speak of, where it is not all of them."""
-    if are_behind:
-        return " that no earlier look had shown behind"
-    return " within the limits" if has_outside else ""
+    said = ["within the limits"] if has_outside else []
+    said += ["still in question after earlier looks"] if are_behind else []
+    return f" {' and '.join(said)}" if said else ""
 
 
 def unit_of(results: Results, metric: str, number: int) -> str:

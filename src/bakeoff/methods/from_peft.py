@@ -124,19 +124,21 @@ def _kind_of(
 ) -> tuple[str, dict[str, Any]]:
     """(the kind of method, its options as a study gives them)."""
     name = config["peft_type"]
-    targets = _present(config.get("target_modules"), base) or config.get("target_modules")
-    layers = _named(targets, base)
+    targets = _targets_that_exist(config.get("target_modules"), base) or config.get(
+        "target_modules"
+    )
+    layers = _target_layers(targets, base)
     if name == "LORA" and not _needs_peft(config, folder, where):
         return "dora" if config.get("use_dora") else "lora", {
             "rank": config.get("r"),
             "alpha": config.get("lora_alpha"),
             "target_modules": targets,
-            "ranks": _meant(config.get("rank_pattern"), layers) or None,
-            "alphas": _meant(config.get("alpha_pattern"), layers) or None,
+            "ranks": _patterns_in_use(config.get("rank_pattern"), layers) or None,
+            "alphas": _patterns_in_use(config.get("alpha_pattern"), layers) or None,
             "rank_stabilised": bool(config.get("use_rslora")),
         }
     if name == "IA3" and not _has_any(config, _IA3_OF_PEFT_ALONE):
-        feedforward = _present(config.get("feedforward_modules"), base)
+        feedforward = _targets_that_exist(config.get("feedforward_modules"), base)
         return "ia3", {"target_modules": targets, "feedforward_modules": feedforward}
     if name in _PROMPTS:
         return _PROMPTS[name], {"prompt_length": config.get("num_virtual_tokens")}
@@ -154,7 +156,7 @@ def _kind_of(
     return _PEFT, {"peft_type": name, **given}
 
 
-def _present(targets: Any, base: Base) -> Any:
+def _targets_that_exist(targets: Any, base: Base) -> Any:
     """Without the names of a list that the base has nothing of, which PEFT reads over.
 
     One list often serves many architectures. What the base has and an adapter cannot be on, such as
@@ -166,7 +168,7 @@ def _present(targets: Any, base: Base) -> Any:
     return [one for one in targets if any(f".{name}".endswith(f".{one}") for name in names)]
 
 
-def _named(targets: Any, base: Base) -> list[str]:
+def _target_layers(targets: Any, base: Base) -> list[str]:
     """The layers that an adapter is on; none where its targets are refused later."""
     if not isinstance(targets, str | list) or not all(isinstance(one, str) for one in targets):
         return []
@@ -176,7 +178,7 @@ def _named(targets: Any, base: Base) -> list[str]:
         return []
 
 
-def _meant(patterns: Any, layers: Sequence[str]) -> Any:
+def _patterns_in_use(patterns: Any, layers: Sequence[str]) -> Any:
     """Without the patterns that count for no layer, which PEFT reads over."""
     if not isinstance(patterns, dict) or not layers:
         return patterns

@@ -2,8 +2,8 @@
 
 Source: the official evaluation of SQuAD 2.0 (Rajpurkar et al. 2018, arXiv:1806.03822). Without
 case, punctuation of ASCII and English articles; an answer with several references is scored by the
-best of them. A reference that holds nothing else, as the letter ``A``, is compared as it is but for
-case: by the official rules an empty answer would equal it.
+best of them. A reference that holds nothing else, as the letter ``A``, is compared with its
+articles, and a sign as it is: by the official rules an empty answer would equal it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ _NO_PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
 _PROSE: Final = str.maketrans("", "", ".,;:!?-'\"()[]{}`")
 _OF_NUMBERS: Final = re.compile(r"(?<![\w)])[-+](?=\d)|\.\d")
 """A sign or a decimal point."""
-_SIGNATURE: Final = "SQuAD 2.0's normalisation, the best of several references"
+_SIGNATURE: Final = (
+    "SQuAD 2.0's normalisation, but where it leaves nothing of a reference; the best of several"
+)
 
 
 def normalised(text: str) -> str:
     """A text as SQuAD compares it."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_NO_PUNCTUATION)).split())
+    return " ".join(_ARTICLES.sub(" ", _without_punctuation(text)).split())
 
 
 def share_blurred(texts: Sequence[str]) -> float:
@@ -87,7 +89,14 @@ class F1(TextMetric):
 
 def _as_it_is(text: str, reference: str) -> float:
     """The score against a reference that SQuAD's rules leave nothing of."""
-    return float(text.strip().casefold() == reference.strip().casefold())
+    right = _without_punctuation(reference)
+    if right:
+        return float(_without_punctuation(text) == right)
+    return float(text.strip() == reference.strip())
+
+
+def _without_punctuation(text: str) -> str:
+    return " ".join(text.lower().translate(_NO_PUNCTUATION).split())
 
 
 def make(name: str, labels: tuple[str, ...], options: Mapping[str, Any]) -> Metric:

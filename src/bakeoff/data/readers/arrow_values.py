@@ -12,7 +12,7 @@ import numpy as np
 from bakeoff.data.readers.records import Record
 
 Plain = Callable[[object], object]
-_NARROW: Final[dict[str, type[np.floating[Any]]]] = {"float": np.float32, "halffloat": np.float16}
+NARROW: Final[dict[str, type[np.floating[Any]]]] = {"float": np.float32, "halffloat": np.float16}
 """Arrow's names of the types that are narrower than Python's numbers."""
 
 
@@ -52,7 +52,8 @@ def plain_of_type(kind: Any) -> Plain | None:
     Numbers of a fixed count of decimals, as databases write them, become others, and those of few
     bits the shortest that stand for them: 2.8 and not 2.799999952316284. Bytes become the text
     that they are in UTF-8, as many writers have no other type for texts, or ``Binary``. A value of
-    another type, as Datasets makes of images, stays as it is.
+    another type, as Datasets makes of images, stays as it is, and so do lists of numbers: they are
+    embeddings mostly, which no task reads, and would take most of the time.
     """
     import pyarrow
     from pyarrow import types
@@ -67,13 +68,13 @@ def plain_of_type(kind: Any) -> Plain | None:
         made = {key: of_field for key, of_field in fields.items() if of_field is not None}
         return partial(_of_fields, made) if made else None
     if (inner := getattr(kind, "value_type", None)) is not None:  # lists of all sorts
-        of_item = plain_of_type(inner)
+        of_item = None if types.is_floating(inner) else plain_of_type(inner)
         return None if of_item is None else partial(_of_items, of_item)
     if name.startswith("decimal"):
         return _without_decimals
     if "binary" in name:
         return _text_of_bytes
-    return partial(shortest, _NARROW[name]) if name in _NARROW else None
+    return partial(shortest, NARROW[name]) if name in NARROW else None
 
 
 def plain_of_row(dataset: Any) -> Callable[[Any], Mapping[str, object]]:

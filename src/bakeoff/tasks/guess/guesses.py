@@ -85,7 +85,8 @@ def unread_gaps(columns: Sequence[Column]) -> list[str]:
     it, share = "it" if len(columns) == 1 else "them", shown_share(max(c.gaps for c in columns))
     return [
         f"{unread([c.name for c in columns])}, as rows without {it} would be left out ({share} of "
-        f"all); to have {it} read, write an empty text where there is nothing"
+        f"all); to have {it} read, write an empty text where there is nothing, as an empty cell of "
+        "CSV is"
     ]
 
 

@@ -288,7 +288,7 @@ def _pair(found: SharedTalks, num_rows: int) -> str:
             if found.begin
             else f"{shown_whole(found.go_on)} {of_all} {go} on from a conversation of {first}"
         )
-    own, other = found.rows
+    own, other = found.example
     return f"{' and '.join(said)}, such as row {own} of {second} and row {other} of {first}"
 
 
