@@ -638,7 +638,8 @@ def test_what_many_rows_lack_is_not_read_beside_what_is_asked(
     assert ("{context}" in best.options.get("template", "")) is is_read
     said = (
         f"'context' is not read, as rows without it would be left out ({round(100 * missing)} % "
-        "of all); to have it read, write an empty text where there is nothing"
+        "of all); to have it read, write an empty text where there is nothing, as an empty cell of "
+        "CSV is"
     )
     assert best.notes == (() if is_read else (said,))
 
