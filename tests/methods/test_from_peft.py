@@ -17,6 +17,7 @@ from bakeoff.errors import ConfigError
 from bakeoff.methods.contract import Method
 from bakeoff.methods.from_peft import method_of_peft
 
+# PEFT warns of names that match nothing, which is what is tested, and of its own future.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
 LOGITS = 3e-5

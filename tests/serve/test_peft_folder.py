@@ -101,6 +101,7 @@ def test_peft_does_not_repeat_a_start_from_random_singular_vectors(
 
     gaps = []
     for start in ("pissa", "pissa_niter_4"):
+        # PEFT names the starts in a Literal, which a text of a loop is not.
         config = peft.LoraConfig(**LORA, init_lora_weights=start)  # type: ignore[arg-type]
         torch.manual_seed(0)
         saved: Any = peft.get_peft_model(copy.deepcopy(base.source.model), config)

@@ -16,6 +16,9 @@ def unlike_grids(results: Results, methods: Iterable[str]) -> list[str]:
 
     Args:
         results: of a study. methods: of it, those of one claim.
+
+    Returns:
+        Sentences without their full stop, so that the place may follow.
     """
     grids: dict[tuple[str, tuple[float, ...]], dict[tuple[float, float], list[str]]] = {}
     for name in dict.fromkeys(methods):
@@ -31,7 +34,6 @@ def unlike_grids(results: Results, methods: Iterable[str]) -> list[str]:
             f"{join(names)} at {shown_rate(low)} to {shown_rate(high)}"
             for (low, high), names in sorted(ranges.items())
         )
-        + "."
         for ranges in grids.values()
         if len(ranges) > 1
     ]

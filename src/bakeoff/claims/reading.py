@@ -277,7 +277,7 @@ def _measured_of(source: Source, results: Results, seeds: set[int], blocks: int)
             f"tried ({place.name}), so that a better one may lie beyond."
         )
     tried = unlike_grids(results, source.methods.values())
-    found.notes += [f"{note.removesuffix('.')} ({place.name})." for note in tried]
+    found.notes += [f"{note} ({place.name})." for note in tried]
     if unfinished:
         found.notes.append(
             f"{_listed(unfinished)} had not stopped improving when training ended ({place.name})."

@@ -118,11 +118,15 @@ def lowered(sentence: str) -> str:
 
 def headline(results: Results, given: Recommendation) -> str:
     """What the best baseline reaches, and the recommended method or the best one beside it."""
-    finished = finished_methods(results)
-    outside = {found.method for found in given.outside}
-    inside = [name for name in finished if name not in outside]
-    leader = min(inside or finished, key=lambda name: rank(results, name), default=None)
+    among = _inside(results, given) or list(finished_methods(results))
+    leader = min(among, key=lambda name: rank(results, name), default=None)
     return reached(results, given.method or leader)
+
+
+def _inside(results: Results, given: Recommendation) -> list[str]:
+    """The finished methods that are within the limits."""
+    outside = {found.method for found in given.outside}
+    return [name for name in finished_methods(results) if name not in outside]
 
 
 def _cost(row: Row) -> str:
@@ -180,9 +184,7 @@ def _two_families(results: Results, given: Recommendation) -> str:
 
 def _own_level(results: Results, given: Recommendation) -> str:
     """At which level a recommendation is given, beside that of the pairs."""
-    outside = {found.method for found in given.outside}
-    inside = [name for name in finished_methods(results) if name not in outside]
-    look = last_look(results, inside)
+    look = last_look(results, _inside(results, given))
     if look is None:
         return "at the same level"
     return f"at the level of its look, {100 * (1 - look.alpha):.3g}\u00a0%"
