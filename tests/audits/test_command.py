@@ -52,6 +52,15 @@ def test_the_summary_fits_eighty_columns(
     assert "What was not published" in words and "... and 2 more" in words
 
 
+def test_the_level_is_that_of_every_sentence(
+    two_folders: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = run(monkeypatch, capsys, two_folders, "--level", "0.8")
+    words = " ".join(out.split())
+    assert "than two such runs of one method in 80 % of cases" in words
+    assert "95 %" not in words
+
+
 def test_json_to_a_file_and_to_the_terminal(
     two_folders: Path,
     tmp_path: Path,

@@ -281,6 +281,43 @@ def write_chrf(folder: Path, right: Callable[[int], bool]) -> float:
     return float(metric.value(kept.sum(axis=0)))
 
 
+def by_macro_f1(results: Results) -> Results:
+    """The same study over two labels, decided by macro-F1."""
+    macro_f1 = MetricRecord(
+        name="macro_f1",
+        title="Macro-F1",
+        unit="%",
+        higher_is_better=True,
+        primary=True,
+        signature="s",
+    )
+    study = {**results.study, "task": {**results.study["task"], "metrics": ["macro_f1"]}}
+    task = replace(results.task, metrics=(macro_f1,), labels=("common", "rare"))
+    return replace(results, study=study, task=task)
+
+
+def write_macro_f1(folder: Path, few: int, right: Callable[[int], bool]) -> None:
+    """Keeps choices that are right on some rows, of 40 of which the last ``few`` are rare."""
+    gold = [int(row >= 40 - few) for row in range(40)]
+    shown = rows_of(folder / "examples.jsonl")
+    write_rows(
+        folder / "examples.jsonl",
+        [
+            {**shown[row % len(shown)], "index": row, "reference": ("common", "rare")[label]}
+            for row, label in enumerate(gold)
+        ],
+    )
+    chosen = np.array([label if right(row) else 1 - label for row, label in enumerate(gold)])
+    metric = metric_of("macro_f1", labels=("common", "rare"))
+    expected: Any = [SimpleNamespace(gold=label) for label in gold]
+    kept = metric.statistics(ModelOutputs(chosen_N=chosen), expected)
+    for path in (folder / "candidates").glob("full-*/predictions.jsonl"):
+        rows = rows_of(path)
+        write_rows(path, [{**rows[row % len(rows)], "index": row} for row in range(40)])
+        (path.parent / "scores").mkdir()
+        np.savez(path.parent / "scores/test.npz", macro_f1=kept)
+
+
 class TestMetricsThatAreNoMeans:
     def test_the_metrics_own_value_ranks(self, twin: Twin) -> None:
         """One study is right on the few long rows, the other on the many short ones."""
@@ -331,6 +368,23 @@ class TestMetricsThatAreNoMeans:
         runs = loaded(*folders)
         found = rank_studies(runs, comparability(runs))
         assert (found.metric.name, found.best, found.remark) == ("chrf", "a", "") and high > low
+
+    @pytest.mark.parametrize(("few", "is_judged"), [(3, False), (10, True)])
+    def test_macro_f1_over_a_label_of_few_rows_says_nothing(
+        self, twin: Twin, few: int, is_judged: bool
+    ) -> None:
+        """As it says nothing in a study alone: one row of such a label moves it by much."""
+        folders = [twin("a", by_macro_f1), twin("b", by_macro_f1)]
+        write_macro_f1(folders[0], few, right=lambda row: True)
+        write_macro_f1(folders[1], few, right=lambda row: row % 2 == 0)
+        runs = loaded(*folders)
+        found = rank_studies(runs, comparability(runs))
+        (pair,) = [c for c in found.comparisons if c.metric == "macro_f1"]
+        if is_judged:
+            assert (found.verdict, pair.verdict) == ("a leads", "better")
+            return
+        assert (found.verdict, pair.verdict) == ("Undecided between a and b", "undecided")
+        assert "the label rare has 3 test rows only" in found.sentence
 
     def test_a_study_that_kept_too_little_is_named(self, twin: Twin) -> None:
         folders = [twin(name) for name in "abc"]

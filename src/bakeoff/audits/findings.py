@@ -136,6 +136,7 @@ class RepeatFinding:
 
     Attributes:
         first, second: the groups' names. metric: its name. is_share: as in ``RankingFinding``.
+        level: of the intervals and of what is counted as close.
         changes: of every method in both, in the order of the first group.
         fell, rose, unchanged: how many. p_value: of as many falls or rises by chance, if both were
             as likely.
@@ -148,8 +149,8 @@ class RepeatFinding:
         pairs: of the methods in both. swaps: those that changed places, the widest first.
         separable_swaps: swapped pairs that were called separable in either group.
         close_neighbours: neighbours in the second group, of the methods in both, that are closer
-            than what two runs of one method differ by in 95 % of cases. neighbours: how many there
-            are.
+            than what two runs of one method differ by in a share ``level`` of cases. neighbours:
+            how many there are.
         with_top: methods of the second group that cannot be separated from its top on these very
             rows, where runs vary that much; others: how many there are beside the top.
         circumstances: for each version or revision that differs, those of the first and second.
@@ -161,6 +162,7 @@ class RepeatFinding:
     second: str
     metric: str
     is_share: bool
+    level: float
     changes: tuple[Change, ...]
     fell: int
     rose: int

@@ -64,6 +64,7 @@ def find_repeats(
         second=second.name,
         metric=first.metric,
         is_share=first.is_share and second.is_share,
+        level=1.0 - alpha,
         changes=tuple(
             Change(method=name, first=float(a), second=float(b))
             for name, a, b in zip(names, before, after, strict=True)

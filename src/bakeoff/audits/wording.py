@@ -206,7 +206,8 @@ def run_sentence(found: RepeatFinding) -> str | None:
     if found.close_neighbours is not None:
         text += (
             f" {found.close_neighbours} of the {found.neighbours} neighbours among them are closer "
-            f"in {found.second} than two such runs of one method in 95 % of cases."
+            f"in {found.second} than two such runs of one method in {100 * found.level:.3g} % of "
+            "cases."
         )
     if found.with_top is not None:
         text += (

@@ -229,6 +229,7 @@ def time_writing(bench: Workbench, method: Method, rows: int) -> float | None:
     wanted = bench.generation.max_new_tokens
     short, long = 1, min(wanted, _FEW_TOKENS)
     device = bench.base.device
+    rows = min(rows, len(bench.data.splits["test"]))
     with seated(bench, method) as cohort:
         write_summaries(bench, cohort, 1, short)
         first = seconds_of(device, write_summaries, bench, cohort, rows, short)
@@ -236,7 +237,6 @@ def time_writing(bench: Workbench, method: Method, rows: int) -> float | None:
             return rows / first
         more = seconds_of(device, write_summaries, bench, cohort, rows, long)
     further = max(0.0, more - first) / (long - short)
-    rows = min(rows, len(bench.data.splits["test"]))
     return rows / (first + (wanted - short) * further)
 
 

@@ -206,6 +206,7 @@ def _compared(
             value=value,
             is_ratio=first.is_ratio and metric.name != "perplexity",
             has_weights=first.is_ratio,
+            withheld=first.withheld,
             groups=groups[0] if groups else None,
         ),
         margin=max(margins, default=own),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -10,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from bakeoff.decide.judged import few_label_rows
 from bakeoff.errors import BakeoffError
 from bakeoff.metrics.base import is_mean, ratio, with_ones
 from bakeoff.metrics.contract import Metric
@@ -47,11 +49,13 @@ class Scores:
             nats and tokens.
         value: the metric's function of sums over rows, [..., C] to [...].
         is_ratio: whether that is column 0 over column 1.
+        withheld: why nothing may be said by the metric, as ``few_label_rows`` says it.
     """
 
     statistics_SNC: Floats
     value: Value = _ratio
     is_ratio: bool = True
+    withheld: str | None = None
 
     @property
     def mean(self) -> float:
@@ -98,7 +102,22 @@ def all_scores(run: Run, method: str, metric: str) -> Scores | None:
             found.append(scores)
     if not found:
         return None
-    return replace(found[0], statistics_SNC=np.concatenate([one.statistics_SNC for one in found]))
+    return replace(
+        found[0],
+        statistics_SNC=np.concatenate([one.statistics_SNC for one in found]),
+        withheld=_withheld(run, metric),
+    )
+
+
+def _withheld(run: Run, name: str) -> str | None:
+    """As the study itself withholds a metric that is made of labels' own figures."""
+    metric, labels = _installed(run.results, name), run.results.task.labels
+    if not labels or not getattr(metric, "weighs_labels_alike", False):
+        return None
+    rows = Counter(example.reference for example in run.examples)
+    if not rows.keys() <= set(labels):
+        return None
+    return few_label_rows({label: rows[label] for label in labels}, getattr(metric, "title", name))
 
 
 def _as_the_metric_has_it(
