@@ -252,10 +252,10 @@ def test_fresh_twice_within_a_second_keeps_both_runs(
     from datetime import UTC, datetime
     from types import SimpleNamespace
 
-    from bakeoff.runs import folder as store
+    from bakeoff.runs import aside
 
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    monkeypatch.setattr(store, "datetime", SimpleNamespace(now=lambda zone: moment))
+    monkeypatch.setattr(aside, "datetime", SimpleNamespace(now=lambda zone: moment))
     for name in ("one", "two", "three"):
         with open_run(tmp_path / "run", {"name": name}, fresh=True) as folder:
             folder.claim({"base": "b"}, {"torch": "1"})

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from bakeoff.config import dump_yaml, load_yaml
 from bakeoff.errors import ConfigError, StoreError
 from bakeoff.files import PART, disk_errors, remove_parts
+from bakeoff.runs.aside import bring_back, put_aside
 from bakeoff.runs.events import EVENTS_FILE
 from bakeoff.runs.growth import (
     Growth,
@@ -109,15 +108,7 @@ class RunFolder(Storage):
             known = path / STUDY_FILE
             self.aside: Path | None = None
             if fresh and known.exists():
-                stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-                (path / HOLDER_FILE).unlink(missing_ok=True)
-                aside = path.with_name(f"{path.name}.before-{stamp}")
-                number = 1
-                while aside.exists():
-                    number += 1
-                    aside = path.with_name(f"{path.name}.before-{stamp}-{number}")
-                path.rename(aside)
-                self.aside = aside
+                self.aside = put_aside(path)
             if known.exists():
                 self._check(known, goes_on)
             elif _holds_files(path):
@@ -345,17 +336,8 @@ class RunFolder(Storage):
 
         What such a study has written is removed: it made the folder, and nothing of it is a run's.
         """
-        if self.aside is None or self.has_begun:
-            return
-        try:
-            if self.path.exists():
-                shutil.rmtree(self.path)
-            self.aside.rename(self.path)
-        except OSError as error:
-            raise StoreError(
-                f"{self.aside}: is the earlier run, and cannot be put back ({error}); rename it to "
-                f"{self.path}"
-            ) from error
+        if self.aside is not None and not self.has_begun:
+            bring_back(self.aside, self.path)
 
     def sweep(self) -> None:
         """Removes what killed processes left half written; only for the folder's holder."""
