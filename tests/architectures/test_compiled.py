@@ -25,11 +25,16 @@ class _Counting:
     """A backend of ``torch.compile`` that runs the graph as it is and counts."""
 
     def __init__(self) -> None:
-        self.graphs = 0
+        self.graphs = self.runs = 0
 
     def __call__(self, module: Any, inputs: Any) -> Any:
         self.graphs += 1
-        return module.forward
+
+        def run(*given: Any) -> Any:
+            self.runs += 1
+            return module.forward(*given)
+
+        return run
 
 
 def _base(family: str, num_layers: int) -> Base:
@@ -63,7 +68,7 @@ def test_layers_are_compiled_around_experts(family: str) -> None:
     """The parts are for all layers, and what they compute is what layers compute."""
     torch._dynamo.reset()
     counting = _Counting()
-    graphs = []
+    graphs, runs = [], []
     for num_layers in (1, 2):  # the second base compiles nothing that the first has not
         base = _base(family, num_layers)
         assert len(decoder_layers(base)) == num_layers
@@ -71,4 +76,6 @@ def test_layers_are_compiled_around_experts(family: str) -> None:
         compiled = _gradients(base, compiled_layers(base, 10, counting))
         torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-5)
         graphs.append(counting.graphs)
+        runs.append(counting.runs)
     assert graphs[0] == graphs[1] > 0
+    assert runs[1] == 3 * runs[0] > 0, "both layers of the second base run compiled"
