@@ -10,7 +10,7 @@ import pytest
 from bakeoff import memory
 from bakeoff.memory import PeakMemory
 
-SIZE = 200_000_000
+SIZE = 100_000_000
 
 
 def allocate() -> np.ndarray:

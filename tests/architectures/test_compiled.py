@@ -25,11 +25,16 @@ class _Counting:
     """A backend of ``torch.compile`` that runs the graph as it is and counts."""
 
     def __init__(self) -> None:
-        self.graphs = 0
+        self.graphs = self.runs = 0
 
     def __call__(self, module: Any, inputs: Any) -> Any:
         self.graphs += 1
-        return module.forward
+
+        def run(*given: Any) -> Any:
+            self.runs += 1
+            return module.forward(*given)
+
+        return run
 
 
 def _base(family: str, num_layers: int) -> Base:
@@ -61,14 +66,16 @@ def _gradients(base: Base, context: AbstractContextManager[None]) -> Tensor:
 @pytest.mark.parametrize("family", ["mixtral", pytest.param("qwen3_moe", marks=pytest.mark.soak)])
 def test_layers_are_compiled_around_experts(family: str) -> None:
     """The parts are for all layers, and what they compute is what layers compute."""
-    graphs = []
-    for num_layers in (1, 2):
+    torch._dynamo.reset()
+    counting = _Counting()
+    graphs, runs = [], []
+    for num_layers in (1, 2):  # the second base compiles nothing that the first has not
         base = _base(family, num_layers)
         assert len(decoder_layers(base)) == num_layers
-        counting = _Counting()
-        torch._dynamo.reset()
         plain = _gradients(base, nullcontext())
         compiled = _gradients(base, compiled_layers(base, 10, counting))
         torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-5)
         graphs.append(counting.graphs)
+        runs.append(counting.runs)
     assert graphs[0] == graphs[1] > 0
+    assert runs[1] == 3 * runs[0] > 0, "both layers of the second base run compiled"

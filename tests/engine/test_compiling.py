@@ -119,7 +119,7 @@ def test_without_a_compiler_layers_stay_as_they_are(
     compiler_serves.cache_clear()
 
 
-@pytest.mark.usefixtures("large")
+@pytest.mark.usefixtures("quick", "large")
 def test_a_study_says_that_it_compiles(
     run_small: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,12 +130,14 @@ def test_a_study_says_that_it_compiles(
         return bench  # compiled layers are test_acceleration.py's
 
     monkeypatch.setattr(settling, "compiled", watched)
+    # Its process would compile in earnest.
+    monkeypatch.setattr("bakeoff.study.stages.measure_all", lambda *given: None)
     outcome = run_small(**BFLOAT16)
     assert outcome.code == 0 and len(asked) == 1
     assert "engine.compile=false" in " ".join(outcome.out.split())
 
 
-@pytest.mark.usefixtures("large")
+@pytest.mark.usefixtures("quick", "large")
 @pytest.mark.parametrize("before", [True, False])
 def test_a_run_goes_on_as_it_began(
     run_small: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, before: bool
@@ -185,7 +187,7 @@ def auto_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EngineOptions, "compiles_on", lambda own, kind: own.compile is not False)
 
 
-@pytest.mark.usefixtures("auto_compiles")
+@pytest.mark.usefixtures("quick", "auto_compiles")
 def test_a_gpu_that_cannot_compile_trains_layers_as_they_are_written(
     run_small: Callable[..., Outcome],
     place: Path,
@@ -237,6 +239,7 @@ def test_what_fails_on_a_machine_that_cannot_compile_is_the_compilers() -> None:
     assert not is_compiler_failure(RuntimeError("shapes differ"))
 
 
+@pytest.mark.usefixtures("quick")
 def test_where_the_compiler_fails_training_goes_on_as_it_is_written(
     run_small: Callable[..., Outcome],
     place: Path,

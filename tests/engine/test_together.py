@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
 
 PROTOCOL = ProtocolOptions(
-    epochs=5, micro_batch_size=4, grad_accum_steps=2, max_grad_norm=1.0, patience=None
+    epochs=3, micro_batch_size=4, grad_accum_steps=2, max_grad_norm=1.0, patience=None
 )
 LORA = {
     "gpt_neo": ("q_proj", "v_proj"),
@@ -97,7 +97,7 @@ def test_candidates_follow_their_solo_curves(
 ) -> None:
     bench = kit.bench(base_kind)
     train, validation = kit.plan(32), kit.plan(9, seed=7)
-    assert PROTOCOL.epochs * train.num_steps == 20
+    assert PROTOCOL.epochs * train.num_steps == 12
     together = make(kit, bench, base_kind)
     seen = kit.run(bench.base, together, len(together), train, validation, PROTOCOL)
     for candidate, alone in zip(together, make(kit, bench, base_kind), strict=True):
@@ -105,7 +105,7 @@ def test_candidates_follow_their_solo_curves(
         assert candidate.state is RunState.COMPLETE
         same_outcome(candidate, alone)
         steps = solo.step_nlls[alone.id]
-        assert len(steps) == 20
+        assert len(steps) == 12
         assert seen.step_nlls[candidate.id] == pytest.approx(steps, rel=1e-4)
         # The curve says something: the candidate learnt.
         assert candidate.epochs[-1].train_nll < candidate.epochs[0].train_nll - 0.01

@@ -106,7 +106,7 @@ def killed(number: int, *, is_saved: bool) -> Iterator[list[int]]:
         yield saved
 
 
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.soak)])
 def test_nothing_is_accepted_before_its_checkpoint_and_nothing_twice(
     run_small: Run, place: Path, step: int
 ) -> None:

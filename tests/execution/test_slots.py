@@ -23,7 +23,7 @@ def test_one_two_and_four_slots_agree(run_small: Run, place: Path) -> None:
     found: dict[int, dict[str, list[float]]] = {}
     for slots in (1, 2, 4):
         outcome = run_small(
-            "--fresh", methods=METHODS, protocol={"epochs": 2, "seeds": [0, 1]}, slots=slots
+            "--fresh", methods=METHODS, protocol={"epochs": 1, "seeds": [0, 1]}, slots=slots
         )
         assert outcome.code == 0, outcome.err
         log = EventLog(place / "out")

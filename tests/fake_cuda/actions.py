@@ -51,7 +51,7 @@ ENGINE: Final = EngineOptions(compile=False)
 """Compiled layers need a real device; all else is as ``auto`` has it on a GPU."""
 PROTOCOL: Final = ProtocolOptions(epochs=1, micro_batch_size=2, grad_accum_steps=1, patience=None)
 _ROWS: Final = 2
-_NEW_TOKENS: Final = 36
+_NEW_TOKENS: Final = 20
 _STOP_AFTER: Final = 2
 
 
@@ -267,7 +267,7 @@ def trained(
 
 def measure(base: Base, method: Method) -> dict[str, Any]:
     """Seconds of an epoch, rows per second and token latency, as a study measures them."""
-    bench = workbench(base, method)
+    bench = workbench(base, method, new_tokens=8)
     epoch = time_epoch(bench, method, 2, Budget(train=0.0, evaluation=0.0))
     speed = time_generation(bench, method, 4)
     latency = token_latency(bench, method)
@@ -279,7 +279,7 @@ def measure(base: Base, method: Method) -> dict[str, Any]:
     }
 
 
-def workbench(base: Base, method: Method) -> Workbench:
+def workbench(base: Base, method: Method, new_tokens: int = 24) -> Workbench:
     """A study of one method on random examples."""
     study = study_from_mapping(
         {
@@ -288,7 +288,7 @@ def workbench(base: Base, method: Method) -> Workbench:
             "task": {"source": "rows", "document": "text", "summary": "short", "max_length": 72},
             "protocol": {"epochs": 2, "micro_batch_size": 2, "grad_accum_steps": 1},
             "methods": {"m": {"kind": "lora"}},
-            "generation": {"max_new_tokens": 24},
+            "generation": {"max_new_tokens": new_tokens},
             "engine": {"compile": False},
         },
         folder=Path.cwd(),

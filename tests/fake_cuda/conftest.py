@@ -24,7 +24,8 @@ class Children:
     """Processes that run named pieces of work, one process a group, side by side on the cores."""
 
     def __init__(self) -> None:
-        self._at_once = min(4, os.cpu_count() or 1)
+        # Beside other workers of pytest-xdist there is no core to spare, and imports take seconds.
+        self._at_once = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(4, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(max_workers=self._at_once)
         self._environment = guard.environment()
         self._started: dict[str, Future[dict[str, Outcome]]] = {}

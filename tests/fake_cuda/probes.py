@@ -122,7 +122,7 @@ def _all_linear(base: Base) -> Method:
 
 
 def _written(cohort: Any, notes: list[str]) -> int:
-    options = GenerationOptions(max_new_tokens=18, batch_rows=6)
+    options = GenerationOptions(max_new_tokens=8, batch_rows=6)
     [texts] = generate(cohort, [0], rows(6, (3, 20), 3), options, note=notes.append)
     return len(texts)
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from bakeoff.config import dump_yaml
-from tests.studies import ScorerHere, measured_here, small_study, write_rows
+from tests.studies import ScorerHere, small_study, write_rows
 
 if TYPE_CHECKING:
     from bakeoff.engine.serving.rows import Row
@@ -34,7 +34,8 @@ METHODS: dict[str, dict[str, Any]] = {
 def ran(folder: Path, study: dict[str, Any]) -> Path:
     """Runs a study in this process, as ``quick`` of the studies does; returns the run's folder.
 
-    What is patched is put back at once: the tests of other packages run in between.
+    Nothing of it is measured, as no server asks for costs. What is patched is put back at once: the
+    tests of other packages run in between.
     """
     from bakeoff.cli.main import main
 
@@ -42,7 +43,7 @@ def ran(folder: Path, study: dict[str, Any]) -> Path:
     out = folder / "out"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bakeoff.metrics.background.RougeScorer", ScorerHere)
-        patch.setattr("bakeoff.study.costs.measure_costs", measured_here)
+        patch.setattr("bakeoff.study.stages.measure_all", lambda *given: None)
         patch.setattr("bakeoff.report.write_report", lambda folder, *_: folder / "report.html")
         patch.setenv("OMP_WAIT_POLICY", "passive")
         patch.setenv("BAKEOFF_CACHE", str(folder / "cache"))

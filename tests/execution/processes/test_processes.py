@@ -33,8 +33,20 @@ Cli = Callable[..., Outcome]
 
 SERVES = """
 import os, sys, time
-sys.modules["bakeoff.execution.apart.workshop"] = type(sys)("w")
-sys.modules["bakeoff.execution.apart.workshop"].Workshop = object
+for name, *content in (
+    ("execution.apart.workshop", "Workshop"),
+    ("execution.apart.found", "write_outcome"),
+    ("execution.apart.places", "attempts"),
+    ("execution.apart.exchange", "Request", "as_text", "request_from"),
+    ("execution.apart.news", "News"),
+    ("execution.apart.remote", "RemoteFiles"),
+    ("execution.apart.actors", "Opener"),
+    ("execution.states", "COHORTS"),
+    ("engine.backends.memory", "is_out_of_memory"),
+):
+    module = sys.modules[f"bakeoff.{name}"] = type(sys)(name)
+    module.__dict__.update(dict.fromkeys(content, object))
+module.is_out_of_memory = lambda error: isinstance(error, MemoryError)
 from bakeoff.errors import StoreError
 from bakeoff.execution.processes.child import serve
 
@@ -51,7 +63,7 @@ def opened(given):
 
 serve(opened)
 """
-"""A process that opens nothing, or fails to."""
+"""A process that opens nothing, or fails to; without the modules that take seconds to import."""
 
 
 @pytest.fixture
@@ -187,6 +199,7 @@ def test_a_run_takes_processes_where_they_pay_and_goes_on_as_the_call_before(
     assert log.count("lora-lr0.001-s0: COMPLETE") == 1
 
     monkeypatch.setattr(on_processes, "_LEAST_SECONDS", float("inf"))
+    monkeypatch.setattr(on_processes, "available_bytes", lambda: 1)  # one: each imports for seconds
     study = write(place, methods=methods, protocol={**protocol, "seeds": [0, 1]})
     api.run(study, out="apart", progress=False)
     events = (place / "apart/events.jsonl").read_text(encoding="utf-8").splitlines()
