@@ -264,7 +264,7 @@ def test_the_pinned_hash_is_that_of_the_package_s_file() -> None:
 
 
 # Steps are what these two are about: one of a smaller model, of one row, takes a fifth.
-SMALLER = {"width": 16, "layers": 2, "heads": 2, "rows": 1}
+SMALLER: dict[str, Any] = {"width": 16, "layers": 2, "heads": 2, "rows": 1}
 
 
 def test_a_long_making_says_how_far_it_is_where_there_is_no_terminal(
