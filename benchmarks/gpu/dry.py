@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -197,19 +198,29 @@ def _install_storing(real: Any) -> None:
 
 
 def _install_measuring() -> None:
-    """Costs are measured in this process: another one would see no card."""
+    """Costs are measured in this process: another one would see no card.
+
+    From one step, in plans as well: times of a card of shapes say nothing.
+    """
+    import plan as benchmark
+    from bakeoff.measure import plan
     from bakeoff.measure.costs import measure_memory, measure_time
+    from bakeoff.measure.timing import Budget
     from bakeoff.runs.reading import from_json
     from bakeoff.runs.records import CostRecord
     from bakeoff.study import costs
     from bakeoff.study.measuring import opener_of
+
+    one_step = Budget(train=0.0, evaluation=0.0)
+    vars(plan)["SAMPLE"] = one_step
+    vars(benchmark)["measure_time"] = partial(measure_time, budget=one_step)
 
     def here(
         command: Sequence[str], job: Mapping[str, Any], names: Sequence[str], folder: Path
     ) -> Iterator[tuple[str, CostRecord]]:
         opener = opener_of(job)
         for name in names:
-            figures = measure_time(opener.bench(), name)
+            figures = measure_time(opener.bench(), name, one_step)
             figures |= measure_memory(opener, name, figures["micro_batch_size"])
             yield name, from_json(CostRecord, figures, where="this process")
 

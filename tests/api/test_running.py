@@ -166,28 +166,19 @@ def test_rows_are_answered_in_every_form(given: Callable[..., dict[str, Any]], r
         assert bakeoff.predict("mine", form, ID) == answers
 
 
-@pytest.mark.parametrize(
-    ("asked", "candidate", "kind", "words"),
-    [
+def test_what_cannot_be_answered_is_refused(given: Callable[..., dict[str, Any]]) -> None:
+    bakeoff.run(given(), out="mine", progress=False)
+    cases: list[tuple[Any, str, type[Exception], str]] = [
         (["a"], "lora-lr1-s0", ConfigError, r"candidate=ID: 'lora-lr1-s0' .* did you mean"),
         ([], ID, DataError, "rows: holds no rows"),
         ("a text", ID, DataError, "rows: is of the type str; give a list"),
         ([{"txt": "a"}], ID, DataError, r"rows, row 1: the document .*'text'.* is missing"),
         (pd.DataFrame({"txt": ["a"]}), ID, DataError, r"task\.document is 'text', but rows has"),
         ([3], ID, DataError, "rows, row 1: is of the type int"),
-    ],
-)
-def test_what_cannot_be_answered_is_refused(
-    golden_run: Path, asked: Any, candidate: str, kind: type[Exception], words: str
-) -> None:
-    with pytest.raises(kind, match=words):
-        bakeoff.predict(golden_run, asked, candidate)
-
-
-@pytest.fixture
-def golden_run(given: Callable[..., dict[str, Any]]) -> Path:
-    bakeoff.run(given(), out="mine", progress=False)
-    return Path("mine")
+    ]
+    for asked, candidate, kind, words in cases:
+        with pytest.raises(kind, match=words):
+            bakeoff.predict("mine", asked, candidate)
 
 
 def test_a_study_with_rows_in_memory_is_planned(given: Callable[..., dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 
 from bakeoff.base.weights import fetching, smollm2
 from bakeoff.base.weights.smollm2 import SMOLLM2_FILE, kept_gguf, smollm2_gguf
+from bakeoff.base.wire_bases import pretraining
+from bakeoff.base.wire_bases.shapes import FAMILY
 from bakeoff.base.wire_bases.unfinished import read_unfinished, unfinished_file
 
 WEIGHTS = b"GGUF and what follows"
@@ -260,11 +263,18 @@ def test_the_pinned_hash_is_that_of_the_package_s_file() -> None:
     assert digest == smollm2.SMOLLM2_SHA256
 
 
+# Steps are what these two are about: one of a smaller model, of one row, takes a fifth.
+SMALLER: dict[str, Any] = {"width": 16, "layers": 2, "heads": 2, "rows": 1}
+
+
 def test_a_long_making_says_how_far_it_is_where_there_is_no_terminal(
-    cli: Cli, tmp_path: Path
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line at first, and then one a minute; nothing else would show it in a file."""
-    done = cli("bases", "make", "wire-0.3m", "--steps", "120", "--out", str(tmp_path / "made"))
+    monkeypatch.setitem(FAMILY, "wire-0.3m", replace(FAMILY["wire-0.3m"], **SMALLER))
+    monkeypatch.setattr(pretraining, "HELD_OUT_ARTICLES", 64)
+    # The step after which a second line would be said.
+    done = cli("bases", "make", "wire-0.3m", "--steps", "100", "--out", str(tmp_path / "made"))
     assert done.code == 0, done.err
     lines = [line for line in done.err.splitlines() if "wire-0.3m:" in line]
     assert len(lines) == 1 and "step 50 loss" in lines[0]
@@ -272,7 +282,14 @@ def test_a_long_making_says_how_far_it_is_where_there_is_no_terminal(
 
 def test_a_making_that_is_terminated_keeps_its_step_and_goes_on(tmp_path: Path) -> None:
     place = tmp_path / "made"
-    command = [sys.executable, "-m", "bakeoff", "bases", "make", "wire-0.3m", "--steps", "100000"]
+    code = (
+        "from dataclasses import replace\n"
+        "from bakeoff.base.wire_bases.shapes import FAMILY\n"
+        f"FAMILY['wire-0.3m'] = replace(FAMILY['wire-0.3m'], **{SMALLER})\n"
+        "from bakeoff.cli.main import main\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", code, "bases", "make", "wire-0.3m", "--steps", "100000"]
     with subprocess.Popen(
         [*command, "--out", str(place)], stderr=subprocess.PIPE, text=True, cwd=tmp_path
     ) as making:

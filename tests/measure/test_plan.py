@@ -163,14 +163,16 @@ def test_a_study_that_does_not_fit_is_planned_and_told(
     plan_small: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bakeoff.measure.fit.free_bytes", lambda device: 1 << 18)
-    outcome = plan_small("--json")
+    # Of one row, so that no smaller micro-batch has to be traced.
+    one_row = {"protocol": {"micro_batch_size": 1, "grad_accum_steps": 8}}
+    outcome = plan_small("--json", **one_row)
     plan = json.loads(outcome.out)
     assert outcome.code == 0
     assert plan["fits"] is False and plan["remedy"] == plan["remedies"][0]
     assert "fit" in plan["methods"]["lora"]["fits_alone"]
     assert plan["wall_seconds"] is None
     assert plan["methods"]["lora"]["epoch_seconds"] is None
-    assert "It does not fit." in plan_small().out
+    assert "It does not fit." in plan_small(**one_row).out
 
 
 def test_a_method_that_cannot_be_traced_is_told_and_stops_nothing(

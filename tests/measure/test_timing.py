@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from bakeoff.base.compiled import compiled_layers
+from bakeoff.base.weights import scratch
+from bakeoff.base.weights.scratch import scratch_config
 from bakeoff.engine import acceleration as accelerate
 from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.workbench import Workbench
@@ -99,8 +101,14 @@ def test_an_epoch_is_the_samples_rate_times_its_tokens(bench: Workbench) -> None
 
 
 def test_what_compilation_takes_is_in_no_epoch(
-    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+    place: Path, small: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Of one layer, which is compiled twice: each layer more takes seconds more.
+    one_layer = scratch_config("scratch:tiny-gpt-neo")
+    one_layer.attention_types, one_layer.attention_layers = [[["global"], 1]], ["global"]
+    one_layer.num_layers = 1
+    monkeypatch.setitem(scratch._SHAPES, "tiny-gpt-neo", lambda: one_layer)
+    bench = open_workbench(study_from_mapping(small(), folder=place), "cpu")
     seconds = 0.0
 
     def backend(module: Any, inputs: Any) -> Any:

@@ -55,7 +55,7 @@ def assert_whole(folder: Path) -> None:
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.soak)])
 def test_a_disk_that_is_full_at_any_moment_leaves_whole_files(
     run_small: Run, place: Path, monkeypatch: pytest.MonkeyPatch, call: str, step: int
 ) -> None:

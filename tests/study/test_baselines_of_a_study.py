@@ -129,9 +129,10 @@ def test_the_base_with_solved_examples_is_compared_with_a_draw_for_each_seed(
 
 @pytest.mark.parametrize(
     ("before", "now", "is_older"),
-    [([0], [0, 1, 2], False), ([0, 1], [1, 2], False), ([0], [0, 1], True)],
+    [([0], [0, 1, 2], False), ([0, 1], [1, 2], False), ([0], [0, 1, 2], True)],
 )
 def test_other_seeds_draw_solved_examples_of_their_own(
+    finished: Run,
     run_small: Run,
     results: Results,
     place: Path,
@@ -144,7 +145,7 @@ def test_other_seeds_draw_solved_examples_of_their_own(
     monkeypatch.setattr(BaselineWorker, "_number_of_shots", lambda *_: (1, 0.0))
     study = {**STUDY, "baselines": ["zero_shot", {"few_shot": {"shots": [1]}}]}
     first, grown = ({**study, "protocol": {"epochs": 1, "seeds": s}} for s in (before, now))
-    assert run_small(**first).code == 0
+    finished(**first)
     file = place / "out/baselines/few_shot/record.json"
     kept = json.loads(file.read_text(encoding="utf-8"))
     assert (kept["draws"], kept["seeds"]) == (len(before), before)
@@ -154,7 +155,7 @@ def test_other_seeds_draw_solved_examples_of_their_own(
     assert run_small(**grown).code == 0
     found = results()["baselines"]
     (place / "out").rename(place / "grown")
-    assert run_small(**grown).code == 0
+    finished(**grown)
     whole = results()["baselines"]
     assert len(whole["few_shot"]["test"]["nll"]["per_seed"]) == len(now)
     for part in ("test", "validation"):

@@ -324,7 +324,7 @@ def test_the_seconds_after_training_are_kept() -> None:
 def test_bases_and_prompts_are_cut_alike(
     place: Path, cli: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = small_study(**LONG, bases=["scratch:tiny-gpt-neo", "tiny"])
+    study = small_study(**LONG, bases=["scratch:tiny-gpt-neo", "scratch:tiny-llama"])
     del study["base"]
     (place / "study.yaml").write_text(dump_yaml(study), encoding="utf-8")
     kept: list[float] = []
@@ -335,7 +335,7 @@ def test_bases_and_prompts_are_cut_alike(
     found = read_results(place / "out")
     assert found.status == "complete"
     said = next(note for note in found.notes if "for the budget of" in note)
-    for cell in ("scratch-tiny-gpt-neo", "tiny"):
+    for cell in ("scratch-tiny-gpt-neo", "scratch-tiny-llama"):
         protocol = read_results(place / "out" / "cells" / cell).study["protocol"]
         assert f"epochs 8 to {protocol['epochs']}" in said
         assert f"seeds 5 to {len(protocol['seeds'])}" in said

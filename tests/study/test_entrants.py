@@ -20,6 +20,13 @@ Run = Callable[..., Any]
 Results = Callable[[], dict[str, Any]]
 pytestmark = pytest.mark.usefixtures("quick")
 
+
+@pytest.fixture(autouse=True)
+def _memory_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full collection after each entrant would take a third of these tests' time."""
+    monkeypatch.setattr("bakeoff.execution.entrants.release_memory", lambda: None)
+
+
 LORA = {"kind": "lora", "rank": 2, "learning_rate": 1e-2}
 SEEDS = {"seeds": [0, 1]}
 SCORED = {"metrics": ["nll", "rouge1", "chrf"]}

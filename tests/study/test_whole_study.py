@@ -47,7 +47,7 @@ STUDY: dict[str, Any] = {
         "max_target_tokens": 64,
         "on_bad_row": "skip",
     },
-    "protocol": {"epochs": 2, "micro_batch_size": 8, "grad_accum_steps": 1, "seeds": [0, 1]},
+    "protocol": {"epochs": 2, "micro_batch_size": 4, "grad_accum_steps": 1, "seeds": [0, 1]},
     "methods": {
         "untied": {"kind": "head", "learning_rate": 2e-3},
         "tied": {"kind": "head", "tied": True, "learning_rate": 2e-3},
@@ -176,7 +176,7 @@ def test_results_have_exactly_the_keys_of_the_schema(finished: Finished) -> None
             {"epoch", "train_nll", "val_nll", "seconds"}
         ] * 2
         made_with = candidate["made_with"]
-        assert made_with["slots"] >= 1 and made_with["micro_batch_size"] == 8
+        assert made_with["slots"] >= 1 and made_with["micro_batch_size"] == 4
         assert made_with["threads"] >= 1 and made_with["torch"] == torch.__version__
         assert {"scores/test.npz", "predictions.jsonl"} < set(candidate["files"])
     for comparison in results["comparisons"]:

@@ -9,7 +9,7 @@ from gpu.processes import Place
 from gpu.records import Report
 from plan import MEMORY_GOAL, TIME_GOAL, compared
 
-FULL_BASE, DRY_BASE = "scratch:gpt-neo-125m", "tiny"
+FULL_BASE, DRY_BASE = "scratch:gpt-neo-125m", "scratch:tiny-gpt-neo"
 _TITLES = {
     "memory_bytes": ("memory", 2**20, "MiB"),
     "epoch_seconds": ("an epoch", 1.0, "s"),

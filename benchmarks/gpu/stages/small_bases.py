@@ -35,14 +35,14 @@ def run(report: Report, place: Place) -> None:
     """See the module."""
     require_card()
     with report.part("equal bits") as found:
-        steps = 4 if place.dry_run else 100
+        steps = WARM_UP + 1 if place.dry_run else 100
         first, second = (_losses(SMALLEST, steps)[0] for _ in range(2))
         found["losses"], found["equal_bits"] = first, first == second
         words = "equal" if found["equal_bits"] else "other"
         found["says"] = f"{steps} updates twice: {words} bits, the last loss {first[-1]:.4f}"
         assert found["equal_bits"], found["says"]
     with report.part(LARGEST) as found:
-        _, seconds = _losses(LARGEST, 4 if place.dry_run else 60)
+        _, seconds = _losses(LARGEST, WARM_UP + 1 if place.dry_run else 60)
         shape = FAMILY[LARGEST]
         tokens = TOKENS_PER_PARAMETER * sum(p.numel() for p in build_model(shape).parameters())
         found["tokens_per_second"] = pace = shape.rows * ROW_TOKENS / seconds

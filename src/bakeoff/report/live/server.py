@@ -13,6 +13,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -39,6 +40,7 @@ _STATE: Final = "/state.json"
 """How far the study has come: not a file, but asked for at each request."""
 _WATCHED_SECONDS: Final = 12.0
 """Readers that have asked within so many seconds are still looking."""
+_POLL_SECONDS: Final = 0.05
 _WAITING: Final = (
     b"<!doctype html><html lang=en><meta charset=utf-8><title>bakeoff</title>"
     b"<p style='font:16px system-ui;margin:2rem'>Nothing is trained yet. This page fills as the "
@@ -202,7 +204,9 @@ class LiveServer:
         self._server.folder = folder
         self._server.state = state
         self._server.was_read = Event()
-        self._thread = Thread(target=self._server.serve_forever, name="live-page", daemon=True)
+        # It is how long the end waits for the thread; half a second by default.
+        serving = partial(self._server.serve_forever, poll_interval=_POLL_SECONDS)
+        self._thread = Thread(target=serving, name="live-page", daemon=True)
 
     @property
     def url(self) -> str:
