@@ -23,9 +23,12 @@ help: ## list the targets
 demo: $(VENV)/installed ## install and run a whole study on the embedded base and data
 	@$(BIN)/bakeoff run $(ARGS)
 
+# A test that hangs ends its process with the stacks of all threads, and is named.
+ENDS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
+
 test: $(VENV)/installed-dev ## install and run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
-	    -m "not browser and not soak" $(ARGS)
+	    -m "not browser and not soak" $(ENDS) $(ARGS)
 
 test-extension: $(VENV)/installed-dev ## install examples/extension into build/ and run its tests
 	@rm -rf build/extension && mkdir -p build && cp -r examples/extension build/extension

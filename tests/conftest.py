@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import random
 import socket
@@ -41,6 +42,17 @@ def _same_seeds() -> None:
         sys.modules["numpy"].random.seed(SEED)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(SEED)
+
+
+@pytest.fixture(autouse=True)
+def _lock_of_logging_is_free() -> Iterator[None]:
+    """A test that leaves it held fails, and not a server that waits for it many tests later."""
+    yield
+    lock = vars(logging)["_lock"]
+    is_held = lock._is_owned()
+    while lock._is_owned():
+        lock.release()
+    assert not is_held, "something was raised where `logging` holds its lock; see bakeoff.signals"
 
 
 @pytest.fixture(autouse=True, scope="session")

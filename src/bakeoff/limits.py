@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Final
 
 from bakeoff.errors import BakeoffError
+from bakeoff.signals import may_raise
 
 SECONDS: Final = 5.0
 """Of the processor, for one use of an expression or a template; usual ones take milliseconds."""
@@ -50,6 +51,8 @@ def limited(
     most = SECONDS if seconds is None else seconds
 
     def end(number: int, frame: FrameType | None) -> None:
+        if not may_raise(frame):
+            return  # the next signal comes soon
         raise OverLimitError(
             f"{what}: took more than {most:g} seconds of the processor, which is the limit"
         )

@@ -28,6 +28,14 @@ Module = Callable[[str], ModuleType]
 Work = Callable[..., None]
 
 
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """A campaign ends its stages at a SIGTERM; this process is not one."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture
 def stage(module: Module, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Makes a stage of a function; its process is a fork, which finds it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import signal
@@ -86,6 +87,96 @@ def test_a_signal_raises_at_once_outside_and_is_kept_inside(
             reached.append(stop.ask())
         assert (kept.value.exit_code, kept.value.why) == (code, why)
         assert reached == [kept.value]
+
+
+class Sends(dict[int, bool]):
+    """In the place of a logger's cache: sends a signal while logging's own lock is held."""
+
+    def __init__(self, *numbers: int) -> None:
+        super().__init__()
+        self.numbers = list(numbers)
+        self.is_through = False
+
+    def clear(self) -> None:
+        while self.numbers:
+            send(self.numbers.pop(0))
+        self.is_through = True
+
+
+@pytest.fixture
+def sends(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Sends]]:
+    logger = logging.getLogger("tests.execution.test_stopping")
+
+    def made(*numbers: int) -> Sends:
+        cache = Sends(*numbers)
+        monkeypatch.setattr(logger, "_cache", cache)
+        return cache
+
+    yield made
+    while logging._lock._is_owned():  # type: ignore[attr-defined]
+        logging._lock.release()  # type: ignore[attr-defined]
+
+
+def others_may_log() -> bool:
+    """Whether another thread gets logging's lock."""
+    done: list[bool] = []
+
+    def work() -> None:
+        if logging._lock.acquire(timeout=5):  # type: ignore[attr-defined]
+            logging._lock.release()  # type: ignore[attr-defined]
+            done.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return bool(done)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_what_a_signal_raises_leaves_the_lock_of_logging_free(
+    number: int, sends: Callable[..., Sends]
+) -> None:
+    """A level is set under that lock without a `finally`; another thread would wait for ever."""
+    cache = sends(number)
+    with pytest.raises(Stopped) as caught, StopSignals() as stop:
+        logging.getLogger("another").setLevel(logging.INFO)
+        while True:
+            time.sleep(1.0)  # until the signal that waits is raised
+    assert cache.is_through and others_may_log()
+    assert caught.value is stop.requested
+
+
+def test_a_second_signal_waits_for_nothing(sends: Callable[..., Sends]) -> None:
+    """Whatever is going on there, a user can end it."""
+    cache = sends(signal.SIGINT, signal.SIGINT)
+    with pytest.raises(Stopped), StopSignals():
+        logging.getLogger("another").setLevel(logging.INFO)
+    assert not cache.is_through
+
+
+def test_a_signal_that_waits_is_raised_at_the_end_at_the_latest(
+    sends: Callable[..., Sends], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "_MOMENT", 3600.0)
+    sends(signal.SIGTERM)
+    with pytest.raises(Stopped, match="Terminated"), StopSignals():
+        logging.getLogger("another").setLevel(logging.INFO)
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_signal_that_waits_is_deferred_as_any_other(
+    sends: Callable[..., Sends], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sends(signal.SIGTERM)
+    reached = []
+    with StopSignals() as stop, pytest.raises(Stopped, match="Terminated"):
+        monkeypatch.setattr(stopping, "_MOMENT", 3600.0)
+        logging.getLogger("another").setLevel(logging.INFO)
+        with stop.deferred():
+            send(signal.SIGALRM)  # the moment is over
+            reached.append(stop.ask())
+    assert reached == [stop.requested]
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])

@@ -23,11 +23,12 @@ def silence_libraries() -> Iterator[None]:
     hub_verbosity = _hub.logging.get_verbosity()
     transformers_bars = _transformers.is_progress_bar_enabled()
     hub_bars = not _hub.are_progress_bars_disabled()
-    _transformers.set_verbosity_error()
-    _hub.logging.set_verbosity_error()
-    _transformers.disable_progress_bar()
-    _hub.disable_progress_bars()
+    # Inside, as a signal may end what comes here at any line.
     try:
+        _transformers.set_verbosity_error()
+        _hub.logging.set_verbosity_error()
+        _transformers.disable_progress_bar()
+        _hub.disable_progress_bars()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield

@@ -11,13 +11,17 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 from bakeoff.ranks import largest, ranks
+from bakeoff.signals import may_raise
 
 EXIT_HUNG_UP: Final = 129
 EXIT_INTERRUPTED: Final = 130
 EXIT_TERMINATED: Final = 143
 EXIT_BUDGET: Final = 0
 _SIGHUP: Final[int | None] = getattr(signal, "SIGHUP", None)
+_SIGALRM: Final[int | None] = getattr(signal, "SIGALRM", None)
 """None where the system has none."""
+_MOMENT: Final = 0.001
+"""Seconds after which a signal is looked at again."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -68,11 +72,11 @@ class StopSignals:
     """While it is entered, SIGINT, SIGTERM, SIGHUP and the end of the budget stop the run in good
     order.
 
-    Outside of ``deferred`` they raise ``Stopped`` at once; inside they are kept until ``requested``
-    is read. A second SIGINT or SIGTERM raises at once wherever it comes. A terminal that closes
-    sends SIGHUP more than once, so that after the first it counts for nothing, also once this is
-    left: the report is still to be written. Where SIGHUP is ignored, as under ``nohup``, it stays
-    so.
+    Outside of ``deferred`` they raise ``Stopped`` at once, or as soon as ``logging`` has released
+    its lock (see ``may_raise``); inside they are kept until ``requested`` is read. A second SIGINT
+    or SIGTERM raises at once wherever it comes. A terminal that closes sends SIGHUP more than once,
+    so that after the first it counts for nothing, also once this is left: the report is still to be
+    written. Where SIGHUP is ignored, as under ``nohup``, it stays so.
 
     Args:
         budget: seconds until the report must begin, counted from ``started``; None has no end.
@@ -97,6 +101,7 @@ class StopSignals:
             begun = time.monotonic() if started is None else started
             self.deadline = begun + budget - reserve_of(budget)
         self._is_deferred = False
+        self._waits = False  # what is requested is still to be raised
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -124,6 +129,8 @@ class StopSignals:
         for number, handler in self._handlers.items():
             signal.signal(number, signal.SIG_IGN if number == _SIGHUP and is_hung_up else handler)
         self._handlers = {}
+        if self._waits and kind is None:
+            raise self._stop()
 
     @property
     def seconds_left(self) -> float | None:
@@ -148,7 +155,7 @@ class StopSignals:
         finally:
             self._is_deferred = before
         if self.requested is not None and not before:
-            raise self.requested
+            raise self._stop()
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
@@ -156,7 +163,7 @@ class StopSignals:
         before, self._is_deferred = self._is_deferred, False
         try:
             if self.requested is not None:
-                raise self.requested
+                raise self._stop()
             yield
         finally:
             self._is_deferred = before
@@ -190,6 +197,9 @@ class StopSignals:
             self.requested = Stopped(code, "Another process of this run was asked to stop.")
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._waits and number == _SIGALRM:
+            self._raise_or_wait(frame)
+            return
         again = self.requested is not None
         if again and number not in (signal.SIGINT, signal.SIGTERM):
             return  # neither may cut short what another reason to stop has begun
@@ -202,8 +212,26 @@ class StopSignals:
         else:
             stop = BudgetSpent()
         self.requested = self.requested or stop
-        if again or not self._is_deferred:
+        if again:
+            self._waits = False
             raise stop
+        self._waits = True
+        self._raise_or_wait(frame)
+
+    def _raise_or_wait(self, frame: FrameType | None) -> None:
+        """Raises what is requested, unless it is deferred; in a moment, where it may not be now."""
+        if self._is_deferred:
+            self._waits = False  # the code inside asks for it
+        elif _SIGALRM is None or may_raise(frame):
+            raise self._stop()
+        else:
+            signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+
+    def _stop(self) -> Stopped:
+        """What is requested, which is raised by that."""
+        assert self.requested is not None
+        self._waits = False
+        return self.requested
 
 
 def _is_ignored(number: int) -> bool:
