@@ -98,6 +98,34 @@ def test_arguments_output_and_exit_code_are_the_commands_own() -> None:
     assert (done.returncode, done.stdout) == (7, "['a b', '-c'] 0\n")
 
 
+def test_a_fork_ends_with_its_parent(tmp_path: Path) -> None:
+    code = (
+        "import os, time\n"
+        "from bakeoff.children import die_with_parent\n"
+        "parent = os.getpid()\n"
+        "if os.fork() == 0:\n"
+        "    die_with_parent(parent)\n"
+        "    print(os.getpid(), flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    try:
+        parent.kill()
+        parent.wait()
+        assert ended(child)
+    finally:
+        parent.stdout.close()
+        if child.is_running():
+            child.kill()
+
+
 def test_a_child_that_comes_too_late_does_not_begin(tmp_path: Path) -> None:
     command = dying_with_parent([sys.executable, "-c", "open('begun', 'w')"])
     command[command.index(str(os.getpid()))] = "1" if os.getppid() != 1 else "2"

@@ -31,10 +31,21 @@ def dying_with_parent(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
-def _become(parent: int, command: list[str]) -> None:
+def die_with_parent(parent: int) -> None:
+    """Lets Linux kill this process when its parent is gone, of which a fork has to ask itself.
+
+    Args:
+        parent: its number. If it is gone already, this process ends here.
+    """
+    if sys.platform != "linux":
+        return
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it ended before this was asked for
-        sys.exit(1)
+        os._exit(1)
+
+
+def _become(parent: int, command: list[str]) -> None:
+    die_with_parent(parent)
     os.execvp(command[0], command)
 
 

@@ -52,15 +52,18 @@ def limited(
 
     def end(number: int, frame: FrameType | None) -> None:
         if not may_raise(frame):
-            return  # the next signal comes soon
+            return  # there is a next signal
         raise OverLimitError(
             f"{what}: took more than {most:g} seconds of the processor, which is the limit"
         )
 
-    before = signal.signal(signal.SIGVTALRM, end)
-    # Again and again: what is raised inside a callback of the collector, or a `__del__`, is lost.
-    signal.setitimer(signal.ITIMER_VIRTUAL, most, most)
+    before = signal.getsignal(signal.SIGVTALRM)
+    # Inside, as another signal may raise at any line.
     try:
+        signal.signal(signal.SIGVTALRM, end)
+        # Again and again: what is raised inside a callback of the collector, or a `__del__`, is
+        # lost.
+        signal.setitimer(signal.ITIMER_VIRTUAL, most, most)
         with _memory(_MEMORY if memory is None else memory):
             yield
     finally:
@@ -80,8 +83,8 @@ def _memory(more: int) -> Iterator[None]:
     most = int(_PAGES.read_text(encoding="ascii").split()[0]) * _PAGE + more
     if soft != resource.RLIM_INFINITY:
         most = min(most, soft)
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     try:
+        resource.setrlimit(resource.RLIMIT_AS, (most, hard))
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

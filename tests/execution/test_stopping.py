@@ -179,6 +179,24 @@ def test_a_signal_that_waits_is_deferred_as_any_other(
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
 
+def test_what_was_asked_for_is_not_raised_again(
+    sends: Callable[..., Sends], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its raiser writes what is there: a second time would cut that short."""
+    monkeypatch.setattr(stopping, "_MOMENT", 3600.0)
+    sends(signal.SIGTERM)
+    with StopSignals() as stop:
+        logging.getLogger("another").setLevel(logging.INFO)
+        with pytest.raises(Stopped), stop.deferred():
+            found = stop.ask()
+            assert found is not None
+            raise found
+        try:
+            send(signal.SIGALRM)  # the moment is over
+        except Stopped:
+            pytest.fail("it was raised again")
+
+
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_raises_at_once_also_inside(second: int) -> None:
     with StopSignals() as stop, pytest.raises(Stopped) as caught, stop.deferred():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,15 @@ def test_the_measuring_process_finds_the_card_as_free_as_can_be(
     [(name, failure)] = measure_costs(("python",), {}, ["lora"], place)
     assert name == "lora" and isinstance(failure, CostFailure)
     assert order == ["emptied", "child"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+def test_a_part_that_is_measured_ends_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed measurement would go on, and take cores and memory from what follows."""
+    asked: list[int] = []
+    monkeypatch.setattr(measured_costs, "die_with_parent", asked.append)
+    assert measured_costs.apart(lambda: {"asked": asked}) == {"asked": [os.getpid()]}
+    assert asked == []  # it is the fork that asks
 
 
 def command(code: str) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ SPEC: dict[str, Any] = {
     "mark": "point",
     "encoding": {"x": {"field": "x"}, "y": {"field": "y"}},
 }
+OTHER: dict[str, Any] = {**SPEC, "mark": "bar"}
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +47,33 @@ def test_a_process_that_dies_costs_its_figure_alone(monkeypatch: pytest.MonkeyPa
     assert "could not be drawn: the renderer&#x27;s process ended" in said
     assert png_file(said).startswith(b"\x89PNG")
     assert "could not be drawn" not in drawn(SPEC)
+
+
+def test_an_interrupted_question_leaves_no_answer_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = drawn(OTHER)
+
+    class Interrupted:
+        """A process's output, the first line of which is waited for and not read."""
+
+        def __init__(self, output: Any) -> None:
+            self.output, self.is_first = output, True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.output, name)
+
+        def readline(self) -> Any:
+            if self.is_first:
+                self.is_first = False
+                raise KeyboardInterrupt
+            return self.output.readline()
+
+    process = renderer._KEPT[0]._process
+    monkeypatch.setattr(process, "stdout", Interrupted(process.stdout))
+    with pytest.raises(KeyboardInterrupt):
+        drawn(SPEC)
+    assert drawn(OTHER) == other
 
 
 def test_what_the_library_refuses_is_said() -> None:

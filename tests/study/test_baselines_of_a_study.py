@@ -143,7 +143,8 @@ def test_other_seeds_draw_solved_examples_of_their_own(
 ) -> None:
     """Also where the study was begun with one seed, and by a version that did not keep them."""
     monkeypatch.setattr(BaselineWorker, "_number_of_shots", lambda *_: (1, 0.0))
-    study = {**STUDY, "baselines": ["zero_shot", {"few_shot": {"shots": [1]}}]}
+    # The name is this test's own: its runs would be taken for others' without what is patched.
+    study = {**STUDY, "name": "one-shot", "baselines": ["zero_shot", {"few_shot": {"shots": [1]}}]}
     first, grown = ({**study, "protocol": {"epochs": 1, "seeds": s}} for s in (before, now))
     finished(**first)
     file = place / "out/baselines/few_shot/record.json"

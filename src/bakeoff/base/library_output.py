@@ -23,8 +23,14 @@ def silence_libraries() -> Iterator[None]:
     hub_verbosity = _hub.logging.get_verbosity()
     transformers_bars = _transformers.is_progress_bar_enabled()
     hub_bars = not _hub.are_progress_bars_disabled()
-    # Inside, as a signal may end what comes here at any line.
-    try:
+    # A signal may raise at any line, and while one of these is called; the others still are.
+    with contextlib.ExitStack() as after:
+        # The last, as Transformers' switch turns the hub's as well.
+        after.callback(_hub.enable_progress_bars if hub_bars else _hub.disable_progress_bars)
+        if transformers_bars:
+            after.callback(_transformers.enable_progress_bar)
+        after.callback(_hub.logging.set_verbosity, hub_verbosity)
+        after.callback(_transformers.set_verbosity, transformers_verbosity)
         _transformers.set_verbosity_error()
         _hub.logging.set_verbosity_error()
         _transformers.disable_progress_bar()
@@ -32,16 +38,6 @@ def silence_libraries() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    finally:
-        _transformers.set_verbosity(transformers_verbosity)
-        _hub.logging.set_verbosity(hub_verbosity)
-        if transformers_bars:
-            _transformers.enable_progress_bar()
-        # Transformers' switch turns the hub's as well, so that the hub's is set last.
-        if hub_bars:
-            _hub.enable_progress_bars()
-        else:
-            _hub.disable_progress_bars()
 
 
 @contextlib.contextmanager

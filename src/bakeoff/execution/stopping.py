@@ -150,6 +150,7 @@ class StopSignals:
     def deferred(self) -> Iterator[None]:
         """Inside, a signal is only kept; the code inside asks for it between two steps."""
         before, self._is_deferred = self._is_deferred, True
+        self._waits = False  # who asks inside is given it, and else it is raised at the end
         try:
             yield
         finally:

@@ -30,7 +30,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from bakeoff.base.model import Base
-from bakeoff.children import dying_with_parent
+from bakeoff.children import die_with_parent, dying_with_parent
 from bakeoff.engine.backends.memory import is_out_of_memory, release_memory
 from bakeoff.engine.compiling import compiled_or_written
 from bakeoff.engine.workbench import Workbench
@@ -265,8 +265,10 @@ def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     if not hasattr(os, "fork"):
         return _guarded(work)
     reading, writing = os.pipe()
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
+        die_with_parent(parent)
         os.close(reading)
         with os.fdopen(writing, "w", encoding="utf-8") as pipe:
             json.dump(_guarded(work), pipe)

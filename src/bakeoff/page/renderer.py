@@ -65,8 +65,9 @@ class _Renderer:
     def ask(self, question: Any) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
         watch = threading.Timer(MOST_SECONDS, self._process.kill)
-        watch.start()
+        watch.daemon = True
         try:
+            watch.start()
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
@@ -100,9 +101,11 @@ def _asked(how: str, *arguments: Any, **options: Any) -> Any:
                 _KEPT.append(_Renderer())
             return _KEPT[0].ask([how, arguments, options])
         except OSError as error:
+            _end()
             raise DrawingError(f"the renderer's process could not be started ({error})") from None
-        except DrawingError:
-            # What it has in memory may be what it failed for.
+        except BaseException:
+            # What it has in memory may be what it failed for; and where the question was
+            # interrupted, its answer would be read as that of the next.
             _end()
             raise
 

@@ -62,9 +62,9 @@ def run_log(folder: Path, level: int = logging.INFO, *, study: str, device: str)
     handler = _RunLog(folder)
     handler.setLevel(level)
     before = LOGGER.level
-    LOGGER.addHandler(handler)
-    LOGGER.setLevel(level)
     try:
+        LOGGER.addHandler(handler)
+        LOGGER.setLevel(level)
         LOGGER.info("study %s begins, device %s; %s", study, device, versions())
         try:
             yield
