@@ -32,7 +32,7 @@ def dying_with_parent(command: Sequence[str]) -> list[str]:
 
 
 def die_with_parent(parent: int) -> None:
-    """Lets Linux kill this process when its parent is gone, of which a fork has to ask itself.
+    """Asks Linux to kill this process when its parent is gone; a fork does not inherit that.
 
     Args:
         parent: its number. If it is gone already, this process ends here.

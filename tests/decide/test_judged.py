@@ -19,6 +19,7 @@ from bakeoff.decide.judged import (
 )
 from bakeoff.decide.referee import compare
 from bakeoff.errors import DataError
+from bakeoff.metrics.registry import metric_of
 from tests.decide.made import Runs, ratio, scores_of
 from tests.decide.referee.test_influence import confusion, macro_f1
 
@@ -126,11 +127,13 @@ def test_groups_are_what_is_drawn() -> None:
 
 
 def test_what_forbids_a_metric_forbids_its_verdicts_and_not_its_intervals() -> None:
-    why = few_label_rows({"yes": 40, "no": 3}, "macro-F1")
+    macro, mcc = (metric_of(name, labels=("yes", "no")) for name in ("macro_f1", "mcc"))
+    why = few_label_rows({"yes": 40, "no": 3}, macro)
     assert why == (
-        "the label no has 3 test rows only, and macro-F1 is judged from 10 of each label on"
+        "the label no has 3 test rows only, and Macro-F1 is judged from 10 of each label on"
     )
-    assert few_label_rows({"yes": 40, "no": 10}, "macro-F1") is None
+    assert few_label_rows({"yes": 40, "no": 10}, macro) is None
+    assert few_label_rows({"yes": 40, "no": 3}, mcc) is None
     found = judged(scores_of(MEANS, seeds=SEEDS), withheld=why)
     assert {c.verdict for c in found.comparisons} == {"undecided"}
     assert {c.why for c in found.comparisons} == {why}

@@ -201,6 +201,7 @@ def test_the_peak_has_the_base_in_it_however_that_is_held(
 def served(names: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bakeoff.measure.costs.gc.freeze", lambda: None)  # this process goes on
+        # Nothing is opened: what is measured is given.
         serve(names, Opener(bench=None, small=None))  # type: ignore[arg-type]
     lines = [line.partition(" ") for line in capsys.readouterr().out.splitlines()]
     return {name: json.loads(outcome) for name, _, outcome in lines}

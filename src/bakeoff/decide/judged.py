@@ -25,6 +25,7 @@ from bakeoff.decide.referee.judging import judge_pairs
 from bakeoff.decide.referee.question import Question
 from bakeoff.errors import DataError
 from bakeoff.formatting import join
+from bakeoff.metrics.contract import Metric
 from bakeoff.runs.decisions import Comparison
 from bakeoff.runs.records import Estimate
 
@@ -147,19 +148,23 @@ def judge_metric(
     return MetricJudgement(estimates=estimates, comparisons=comparisons, warnings=tuple(warnings))
 
 
-def few_label_rows(counts: Mapping[str, int], title: str) -> str | None:
-    """Why nothing is judged by a metric of labels; None where each has enough rows.
+def few_label_rows(counts: Mapping[str, int], metric: Metric) -> str | None:
+    """Why nothing is judged by a metric that is made of labels' own figures.
+
+    None where each has enough rows, and for any other metric.
 
     Args:
-        counts: test rows of each label. title: of the metric.
+        counts: test rows of each label. metric: which.
     """
+    if not getattr(metric, "weighs_labels_alike", False):
+        return None
     label = min(counts, key=lambda name: (counts[name], name))
     if counts[label] >= MIN_LABEL_ROWS:
         return None
     rows = "row" if counts[label] == 1 else "rows"
     return (
-        f"the label {label} has {counts[label]} test {rows} only, and {title} is judged from "
-        f"{MIN_LABEL_ROWS} of each label on"
+        f"the label {label} has {counts[label]} test {rows} only, and {metric.title} is judged "
+        f"from {MIN_LABEL_ROWS} of each label on"
     )
 
 

@@ -17,9 +17,9 @@ EXIT_HUNG_UP: Final = 129
 EXIT_INTERRUPTED: Final = 130
 EXIT_TERMINATED: Final = 143
 EXIT_BUDGET: Final = 0
+# None where the system has none.
 _SIGHUP: Final[int | None] = getattr(signal, "SIGHUP", None)
 _SIGALRM: Final[int | None] = getattr(signal, "SIGALRM", None)
-"""None where the system has none."""
 _MOMENT: Final = 0.001
 """Seconds after which a signal is looked at again."""
 

@@ -110,14 +110,12 @@ def all_scores(run: Run, method: str, metric: str) -> Scores | None:
 
 
 def _withheld(run: Run, name: str) -> str | None:
-    """As the study itself withholds a metric that is made of labels' own figures."""
+    """Why nothing may be said by a metric, as the study itself says it; None if it is not known."""
     metric, labels = _installed(run.results, name), run.results.task.labels
-    if not labels or not getattr(metric, "weighs_labels_alike", False):
-        return None
     rows = Counter(example.reference for example in run.examples)
-    if not rows.keys() <= set(labels):
+    if metric is None or not labels or not rows.keys() <= set(labels):
         return None
-    return few_label_rows({label: rows[label] for label in labels}, getattr(metric, "title", name))
+    return few_label_rows({label: rows[label] for label in labels}, metric)
 
 
 def _as_the_metric_has_it(

@@ -237,15 +237,13 @@ def bounds_of(metric: Metric) -> tuple[float | None, float | None]:
 
 
 def withheld_of(gold: Mapping[int, int], task: Task, metric: Metric) -> str | None:
-    """Why nothing may be said by a metric that is made of labels' own figures.
+    """Why nothing may be said by a metric, as ``few_label_rows`` says it.
 
     Args:
         gold: rows by the index of their right label. task: with its labels. metric: which.
     """
-    if not getattr(metric, "weighs_labels_alike", False):
-        return None
     counts = {label: gold.get(index, 0) for index, label in enumerate(task.labels)}
-    return few_label_rows(counts, metric.title)
+    return few_label_rows(counts, metric)
 
 
 def single_runs(bench: Workbench) -> set[str]:
