@@ -23,8 +23,9 @@ help: ## list the targets
 demo: $(VENV)/installed ## install and run a whole study on the embedded base and data
 	@$(BIN)/bakeoff run $(ARGS)
 
-# A test that hangs ends its process with the stacks of all threads, and is named.
-ENDS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
+# A test that hangs ends its process with the stacks of all threads, and is named. Without the last
+# option it would be begun again, eight times.
+ENDS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true --max-worker-restart=0
 
 test: $(VENV)/installed-dev ## install and run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
@@ -73,10 +74,11 @@ class StopSignals:
     order.
 
     Outside of ``deferred`` they raise ``Stopped`` at once, or as soon as ``logging`` has released
-    its lock (see ``may_raise``); inside they are kept until ``requested`` is read. A second SIGINT
-    or SIGTERM raises at once wherever it comes. A terminal that closes sends SIGHUP more than once,
-    so that after the first it counts for nothing, also once this is left: the report is still to be
-    written. Where SIGHUP is ignored, as under ``nohup``, it stays so.
+    its lock (see ``may_raise``), and once more where Python had to ignore it (in a finalizer);
+    inside they are kept until ``requested`` is read. A second SIGINT or SIGTERM raises at once
+    wherever it comes. A terminal that closes sends SIGHUP more than once, so that after the first
+    it counts for nothing, also once this is left: the report is still to be written. Where SIGHUP
+    is ignored, as under ``nohup``, it stays so.
 
     Args:
         budget: seconds until the report must begin, counted from ``started``; None has no end.
@@ -103,6 +105,7 @@ class StopSignals:
         self._is_deferred = False
         self._waits = False  # what is requested is still to be raised
         self._handlers: dict[int, Any] = {}
+        self._hook: Callable[[sys.UnraisableHookArgs], object] | None = None
 
     def __enter__(self) -> Self:
         # Only the main thread may handle signals; elsewhere the deadline is still looked at.
@@ -112,6 +115,7 @@ class StopSignals:
                 if number is None or (number == _SIGHUP and _is_ignored(number)):
                     continue
                 self._handlers[number] = signal.signal(number, self._on_signal)
+            self._hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
             if self.deadline is not None and hasattr(signal, "setitimer"):
                 rest = max(0.001, self.deadline - time.monotonic())
                 signal.setitimer(signal.ITIMER_REAL, rest)
@@ -129,6 +133,8 @@ class StopSignals:
         for number, handler in self._handlers.items():
             signal.signal(number, signal.SIG_IGN if number == _SIGHUP and is_hung_up else handler)
         self._handlers = {}
+        if self._hook is not None:
+            sys.unraisablehook, self._hook = self._hook, None
         if self._waits and kind is None:
             raise self._stop()
 
@@ -227,6 +233,15 @@ class StopSignals:
             raise self._stop()
         else:
             signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+
+    def _on_unraisable(self, ignored: sys.UnraisableHookArgs) -> None:
+        """Asks again for a signal that came within a finalizer: nothing is raised out of one."""
+        if self.requested is not None and ignored.exc_value is self.requested:
+            self._waits = True
+            if _SIGALRM is not None:
+                signal.setitimer(signal.ITIMER_REAL, _MOMENT)
+        elif self._hook is not None:
+            self._hook(ignored)
 
     def _stop(self) -> Stopped:
         """What is requested, which is raised by that."""
