@@ -49,10 +49,11 @@ def limited(
         yield
         return
     most = SECONDS if seconds is None else seconds
+    is_over = False
 
     def end(number: int, frame: FrameType | None) -> None:
-        if not may_raise(frame):
-            return  # there is a next signal
+        if is_over or not may_raise(frame):
+            return  # there is a next signal, unless it is over
         raise OverLimitError(
             f"{what}: took more than {most:g} seconds of the processor, which is the limit"
         )
@@ -67,6 +68,7 @@ def limited(
         with _memory(_MEMORY if memory is None else memory):
             yield
     finally:
+        is_over = True
         signal.setitimer(signal.ITIMER_VIRTUAL, 0.0)
         signal.signal(signal.SIGVTALRM, before)
 

@@ -131,7 +131,7 @@ def test_a_stage_ends_at_its_limit_with_all_that_it_started(
         child.write_text(str(subprocess.Popen(command).pid))
         endless(report, place)
 
-    code, records = run(stage("slow", spawning, limit=3.0), stage("well", well))
+    code, records = run(stage("slow", spawning, limit=15.0), stage("well", well))
     assert code == 1
     assert states(records) == {"slow": "timed_out", "well": "passed"}
     assert [r["part"] for r in records if r["kind"] == "part"] == ["before", "one"]
@@ -147,7 +147,7 @@ def test_the_campaign_stops_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module("gpu.campaign"), "_LEAST_SECONDS", 1.0)
-    code, records = run(stage("slow", endless), stage("later", well), seconds=3)
+    code, records = run(stage("slow", endless), stage("later", well), seconds=15)
     assert code == 3
     assert states(records) == {"slow": "interrupted", "later": "not_started"}
     summary = (tmp_path / "summary.txt").read_text()

@@ -114,7 +114,6 @@ def test_a_signal_while_something_is_measured_ends_that_at_once(
 ) -> None:
     def ranks(context: Any) -> Any:
         os.kill(os.getpid(), number)
-        signal.pause()
         pytest.fail("it went on")
 
     monkeypatch.setattr("bakeoff.claims.weights.weight_ranks", ranks)

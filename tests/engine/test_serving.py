@@ -21,6 +21,7 @@ from bakeoff.engine.serving.sampling import Sampling
 from bakeoff.engine.serving.text import TextStream
 from bakeoff.errors import CheckpointError
 from bakeoff.methods.contract import ExecutionPath
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from bakeoff.methods.contract import Method, Tensors
@@ -346,8 +347,7 @@ def test_a_thread_finishes_what_runs_and_refuses_what_waits(
     pairs = [asked(sources[1], range(4), max_tokens=30, no_repeat_ngram=0) for _ in range(3)]
     batcher.start()
     batcher.submit([row for row, _ in pairs])
-    while not pairs[0][1].events:
-        pass
+    until(lambda: pairs[0][1].events)
     batcher.stop(timeout=60)
     lane.close()
     assert isinstance(pairs[0][1].last, Ended)

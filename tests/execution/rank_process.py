@@ -39,6 +39,7 @@ def together(work: Callable[..., Any], *arguments: Any, count: int = 2) -> list[
         assert len(wait([process.sentinel for process in processes], _SECONDS)) > 0
         for process in processes:
             process.join(_SECONDS)
+        assert not any(process.is_alive() for process in processes), "one waits for the other"
         return [receiver.recv() for receiver, _ in pipes]
     finally:
         for process in processes:

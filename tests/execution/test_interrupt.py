@@ -168,7 +168,7 @@ def test_a_real_interrupt_ends_with_130(place: Path, small: Run) -> None:
             if "epoch" in line:
                 process.send_signal(signal.SIGINT)
                 break
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     finally:
         process.kill()
 

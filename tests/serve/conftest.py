@@ -15,6 +15,7 @@ import torch
 
 from bakeoff.config import dump_yaml
 from tests.studies import ScorerHere, small_study, write_rows
+from tests.waiting import until
 
 if TYPE_CHECKING:
     from bakeoff.engine.serving.rows import Row
@@ -157,8 +158,7 @@ class Leavers:
 
     def settle(self) -> None:
         """Waits until no row is in a seat or waits for one."""
-        while self.batcher.num_running or self.batcher.num_waiting:
-            pass
+        until(lambda: not self.batcher.num_running and not self.batcher.num_waiting)
 
     @property
     def num_cancelled(self) -> int:

@@ -34,12 +34,12 @@ def test_a_server_that_fails_says_so_in_the_form_of_errors(
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(served.state.votes, "summary", broken)
-    failed = httpx.get(f"{served.address}/votes")
+    failed = httpx.get(f"{served.address}/votes", timeout=60)
     assert failed.status_code == 500
     error = failed.json()["error"]
     assert (error["type"], error["code"]) == ("server_error", "internal_error")
     assert "secret" not in failed.text
-    metrics = httpx.get(f"{served.address}/metrics").text
+    metrics = httpx.get(f"{served.address}/metrics", timeout=60).text
     assert 'bakeoff_requests_total{route="/votes",status="500"} 1.0' in metrics
 
 
@@ -55,7 +55,7 @@ def test_a_body_that_is_no_json_names_the_place(served: Server) -> None:
 
 
 def test_the_schema_tells_keys_answers_and_streams(served: Server) -> None:
-    schema = httpx.get(f"{served.address}/openapi.json").json()
+    schema = httpx.get(f"{served.address}/openapi.json", timeout=60).json()
     assert schema["components"]["securitySchemes"]["key"] == {"type": "http", "scheme": "bearer"}
     assert schema["paths"]["/health"]["get"]["security"] == []
     for path in ("/v1/completions", "/v1/chat/completions", "/compare"):
@@ -161,10 +161,12 @@ def test_what_is_refused_at_the_door_is_counted_and_logged(
     server = serve(finished, keys=("a-key-of-this-test",), max_body=2000)
     key = {"authorization": "Bearer a-key-of-this-test"}
     with caplog.at_level(logging.INFO, "bakeoff.serve"):
-        assert httpx.get(f"{server.address}/v1/models").status_code == 401
-        large = httpx.post(f"{server.address}/compare", content=b"x" * 3000, headers=key)
+        assert httpx.get(f"{server.address}/v1/models", timeout=60).status_code == 401
+        large = httpx.post(
+            f"{server.address}/compare", content=b"x" * 3000, headers=key, timeout=60
+        )
         assert large.status_code == 413
-    text = httpx.get(f"{server.address}/metrics", headers=key).text
+    text = httpx.get(f"{server.address}/metrics", headers=key, timeout=60).text
     for status in (401, 413):
         assert f'bakeoff_requests_total{{route="refused",status="{status}"}} 1.0' in text
     assert any("GET refused 401" in one.getMessage() for one in caplog.records)

@@ -11,6 +11,8 @@ import httpx
 import pytest
 from starlette.requests import ClientDisconnect
 
+from tests.waiting import until
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -42,8 +44,7 @@ def test_a_client_that_leaves_without_a_stream_is_noticed(
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     client = socket.create_connection((host, int(port)))
     client.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
-    while not leavers.batcher.num_running:
-        pass
+    until(lambda: leavers.batcher.num_running)
     client.close()
     assert leavers.num_cancelled == len(body.get("models", ["one"]))
 

@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.serve.options import ServeOptions, read_keys
 from bakeoff.serve.running import Server
+from tests.waiting import LONGEST, until
 
 if TYPE_CHECKING:
     from tests.serve.conftest import Serve
@@ -42,17 +43,17 @@ def test_a_key_is_asked_for_everywhere_but_where_one_looks_first(
 ) -> None:
     server = serve(finished, keys=(KEY, "another-key-of-it"))
     for path in ("/", "/health", "/ready"):
-        assert httpx.get(server.address + path).status_code == 200
+        assert httpx.get(server.address + path, timeout=60).status_code == 200
     for path in ("/v1/models", "/metrics", "/openapi.json", "/rows", "/votes"):
-        refused = httpx.get(server.address + path)
+        refused = httpx.get(server.address + path, timeout=60)
         assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
         assert refused.json()["error"]["code"] == "invalid_key"
         for given in ("Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer", "Bearer \xff"):
             wrong = {b"authorization": given.encode("latin-1")}
-            assert httpx.get(server.address + path, headers=wrong).status_code == 401
+            assert httpx.get(server.address + path, headers=wrong, timeout=60).status_code == 401
         for key in (KEY, "another-key-of-it"):
             headers = {"authorization": f"Bearer {key}"}
-            assert httpx.get(server.address + path, headers=headers).status_code == 200
+            assert httpx.get(server.address + path, headers=headers, timeout=60).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -85,9 +86,11 @@ def test_keys_are_read_a_line_each(tmp_path: Path) -> None:
 
 def test_other_sites_and_other_names_of_this_host_are_refused(served: Server) -> None:
     path = f"{served.address}/v1/models"
-    assert httpx.get(path, headers={"host": "evil.example"}).status_code == 403
-    assert httpx.get(path, headers={"origin": "https://evil.example"}).status_code == 403
-    found = httpx.get(path, headers={"origin": served.address})
+    assert httpx.get(path, headers={"host": "evil.example"}, timeout=60).status_code == 403
+    assert (
+        httpx.get(path, headers={"origin": "https://evil.example"}, timeout=60).status_code == 403
+    )
+    found = httpx.get(path, headers={"origin": served.address}, timeout=60)
     assert found.status_code == 200 and "access-control-allow-origin" not in found.headers
 
 
@@ -100,14 +103,14 @@ def test_bodies_have_a_size_and_names_no_paths(finished: Path, serve: Serve) -> 
             yield b" " * 100
 
     url = f"{server.address}/v1/completions"
-    assert httpx.post(url, content=parts()).status_code == 413
+    assert httpx.post(url, content=parts(), timeout=60).status_code == 413
     assert "more than the 3" in asked(server, prompt=["a"] * 4).json()["error"]["message"]
     assert "at most 20" in asked(server, max_tokens=21).json()["error"]["message"]
     for name in ("../lora", "/etc/passwd", "lora/../lora", "candidates/lora", "LORA", "\x00"):
         refused = asked(server, model=name)
         assert refused.status_code == 404
         assert str(finished) not in refused.text
-    assert httpx.get(f"{server.address}/v1/models/..%2f..%2fetc").status_code == 404
+    assert httpx.get(f"{server.address}/v1/models/..%2f..%2fetc", timeout=60).status_code == 404
 
 
 def test_nothing_is_answered_while_it_loads(
@@ -119,7 +122,7 @@ def test_nothing_is_answered_while_it_loads(
     real = state.__dict__["Engine"]
 
     def slow(options: ServeOptions) -> Any:
-        may_load.wait()
+        may_load.wait(LONGEST)
         return real(options)
 
     monkeypatch.setattr(state, "Engine", slow)
@@ -127,16 +130,15 @@ def test_nothing_is_answered_while_it_loads(
     server = Server(options)
     thread = threading.Thread(target=server._server.run, daemon=True)
     thread.start()
-    while not server._server.started:
-        pass
-    assert httpx.get(f"{server.address}/health").status_code == 200
+    until(lambda: server._server.started)
+    assert httpx.get(f"{server.address}/health", timeout=60).status_code == 200
     for path in ("/ready", "/v1/models"):
-        waits = httpx.get(server.address + path)
+        waits = httpx.get(server.address + path, timeout=60)
         assert waits.status_code == 503 and waits.headers["retry-after"]
     assert asked(server).json()["error"]["code"] == "loading"
     may_load.set()
     server.state.wait()
-    assert httpx.get(f"{server.address}/ready").status_code == 200
+    assert httpx.get(f"{server.address}/ready", timeout=60).status_code == 200
     server._server.should_exit = True
     thread.join()
 
@@ -160,7 +162,7 @@ def test_a_server_that_is_asked_to_stop_ends_well(finished: Path) -> None:
 
 
 def test_connections_that_say_nothing_are_cut(finished: Path, serve: Serve) -> None:
-    server = serve(finished, idle_seconds=0.3)
+    server = serve(finished, idle_seconds=2.0)
     host, port = server.address.removeprefix("http://").split(":")
     silent = socket.create_connection((host, int(port)), timeout=20)
     assert silent.recv(100) == b""
@@ -175,7 +177,9 @@ def test_connections_that_say_nothing_are_cut(finished: Path, serve: Serve) -> N
     second.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
     answer = b""
     while b'"ok"' not in answer:
-        answer += second.recv(1000)
+        piece = second.recv(1000)
+        assert piece, answer
+        answer += piece
     second.sendall(b"GET /hea")
     assert second.recv(100) == b""
 
@@ -232,7 +236,7 @@ def test_an_adapter_in_pefts_files_is_served_under_its_name(
 
 def test_two_studies_have_names_of_their_own(finished: Path, labelled: Path, serve: Serve) -> None:
     server = serve(finished, labelled)
-    names = [m["id"] for m in httpx.get(f"{server.address}/v1/models").json()["data"]]
+    names = [m["id"] for m in httpx.get(f"{server.address}/v1/models", timeout=60).json()["data"]]
     assert {"small/lora", "small/zero_shot", "labels/lora", "labels/zero_shot"} <= set(names)
     assert len(server.state.engine.lanes) == 1  # one base for both
     assert asked(server, model="lora").status_code == 404
@@ -278,7 +282,7 @@ def test_votes_are_kept_in_the_run_and_summed_up(copied: Path, serve: Serve) -> 
     assert vote("tie", "prompt 10").status_code == 200
     assert vote("a", "x", b="lora").status_code == 400
     assert vote("a", "x", b="nobody").status_code == 400
-    [pair] = httpx.get(f"{server.address}/votes?study=small").json()["data"]
+    [pair] = httpx.get(f"{server.address}/votes?study=small", timeout=60).json()["data"]
     assert (pair["a"], pair["b"]) == ("ia3", "lora")
     assert (pair["worse"], pair["tie"], pair["better"], pair["votes"]) == (10, 1, 0, 11)
     assert -1 <= pair["low"] < pair["mean"] < pair["high"] < 0 and pair["verdict"] == "worse"
@@ -288,26 +292,39 @@ def test_votes_are_kept_in_the_run_and_summed_up(copied: Path, serve: Serve) -> 
 
 
 def test_test_rows_are_searched(served: Server) -> None:
-    everything = httpx.get(f"{served.address}/rows?study=small").json()
+    everything = httpx.get(f"{served.address}/rows?study=small", timeout=60).json()
     assert everything["total"] == len(everything["data"]) == 4
     row = everything["data"][1]
     word = row["prompt"].split()[3]
-    found = httpx.get(f"{served.address}/rows", params={"study": "small", "search": word}).json()
+    found = httpx.get(
+        f"{served.address}/rows", params={"study": "small", "search": word}, timeout=60
+    ).json()
     assert row in found["data"] and row["reference"]
-    assert httpx.get(f"{served.address}/rows?study=../x").json()["total"] == 0
+    assert httpx.get(f"{served.address}/rows?study=../x", timeout=60).json()["total"] == 0
 
 
 def test_figures_for_prometheus(served: Server) -> None:
     asked(served)
-    text = httpx.get(f"{served.address}/metrics").text
+    text = httpx.get(f"{served.address}/metrics", timeout=60).text
     for name in ("written_tokens_total", "near_ties_total", "seats", "rows_waiting", "cache_bytes"):
         assert f"bakeoff_{name} " in text
     assert 'bakeoff_requests_total{route="/v1/completions",status="200"}' in text
     assert TEXT not in text
 
 
-def test_a_server_that_stops_finishes_what_it_writes(finished: Path, serve: Serve) -> None:
+def test_a_server_that_stops_finishes_what_it_writes(
+    finished: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = serve(finished)
+    batcher = server.state.engine.batcher
+    may_go_on = threading.Event()
+    write = batcher._write
+
+    def waiting(rows: Sequence[Any]) -> None:
+        may_go_on.wait(LONGEST)
+        write(rows)
+
+    monkeypatch.setattr(batcher, "_write", waiting)
     found: list[httpx.Response] = []
     body: dict[str, Any] = {
         "logit_bias": {"0": -100},
@@ -317,13 +334,16 @@ def test_a_server_that_stops_finishes_what_it_writes(finished: Path, serve: Serv
     }
     thread = threading.Thread(target=lambda: found.append(asked(server, **body)))
     thread.start()
-    while not server.state.engine.batcher.num_running:
-        pass
-    server.stop()
+    until(lambda: batcher.num_running)
+    stopping = threading.Thread(target=server.stop)
+    stopping.start()
+    until(lambda: server._server.should_exit)
+    may_go_on.set()
+    stopping.join()
     thread.join()
     assert found[0].status_code == 200
     assert found[0].json()["usage"]["completion_tokens"] == 120
-    assert not server.state.engine.batcher.is_alive
+    assert not batcher.is_alive
 
 
 STRANGE = st.recursive(

@@ -172,7 +172,7 @@ def test_a_task_that_is_cancelled_lets_its_row_go(
                     pass
 
         task = asyncio.create_task(taken())
-        while not leavers.batcher.num_running:
+        while not leavers.batcher.num_running and not task.done():
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.waiting import until
+
 if TYPE_CHECKING:
     from bakeoff.serve.running import Server
     from tests.serve.conftest import Serve
@@ -50,8 +52,7 @@ def test_a_full_queue_says_when_to_ask_again(
     found: list[httpx.Response] = []
     first = threading.Thread(target=lambda: found.append(asked(server, prompt=[TEXT] * 3)))
     first.start()
-    while not batcher.num_running:
-        pass
+    until(lambda: batcher.num_running)
     refused = asked(server)
     may_go_on.set()
     assert refused.status_code == 429 and int(refused.headers["retry-after"]) >= 1

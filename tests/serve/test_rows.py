@@ -86,7 +86,7 @@ def server(runs: dict[str, Path]) -> Iterator[Server]:
 
 def listed(server: Server, study: str, search: str = "") -> dict[str, Any]:
     params = {"study": study, "search": search}
-    found: dict[str, Any] = httpx.get(f"{server.address}/rows", params=params).json()
+    found: dict[str, Any] = httpx.get(f"{server.address}/rows", params=params, timeout=60).json()
     return found
 
 

@@ -108,6 +108,14 @@ class StopSignals:
         self._hook: Callable[[sys.UnraisableHookArgs], object] | None = None
 
     def __enter__(self) -> Self:
+        try:
+            self._take()
+        except BaseException:  # of a budget that is spent already
+            self._give_back()
+            raise
+        return self
+
+    def _take(self) -> None:
         # Only the main thread may handle signals; elsewhere the deadline is still looked at.
         if threading.current_thread() is threading.main_thread():
             for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM"):
@@ -119,7 +127,6 @@ class StopSignals:
             if self.deadline is not None and hasattr(signal, "setitimer"):
                 rest = max(0.001, self.deadline - time.monotonic())
                 signal.setitimer(signal.ITIMER_REAL, rest)
-        return self
 
     def __exit__(
         self,
@@ -127,16 +134,25 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._handlers and hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        self._give_back()
+        if self._waits and kind is None:
+            raise self._stop()
+
+    def _give_back(self) -> None:
+        """Signals are handled as before, and what Python ignores is reported as before."""
+        try:
+            if self._handlers and hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_REAL, 0.0)
+        finally:
+            self._give_back_handlers()
+
+    def _give_back_handlers(self) -> None:
         is_hung_up = self.requested is not None and self.requested.exit_code == EXIT_HUNG_UP
         for number, handler in self._handlers.items():
             signal.signal(number, signal.SIG_IGN if number == _SIGHUP and is_hung_up else handler)
         self._handlers = {}
         if self._hook is not None:
             sys.unraisablehook, self._hook = self._hook, None
-        if self._waits and kind is None:
-            raise self._stop()
 
     @property
     def seconds_left(self) -> float | None:

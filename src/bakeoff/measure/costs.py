@@ -268,16 +268,20 @@ def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     parent = os.getpid()
     child = os.fork()
     if child == 0:
-        die_with_parent(parent)
-        os.close(reading)
-        with os.fdopen(writing, "w", encoding="utf-8") as pipe:
-            json.dump(_guarded(work), pipe)
-        os._exit(0)
+        code = 1
+        try:
+            die_with_parent(parent)
+            os.close(reading)
+            with os.fdopen(writing, "w", encoding="utf-8") as pipe:
+                json.dump(_guarded(work), pipe)
+            code = 0
+        finally:
+            os._exit(code)  # whatever is raised: this copy of the parent must not go on as it would
     os.close(writing)
     with os.fdopen(reading, encoding="utf-8") as pipe:
         text = pipe.read()
     _, status = os.waitpid(child, 0)
-    if not text:
+    if status or not text:
         return {"error": f"the process ended with status {status}, most likely out of memory"}
     found: dict[str, Any] = json.loads(text)
     return found

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from typing import Any, Final
@@ -52,11 +53,13 @@ class _Renderer:
 
     def __init__(self) -> None:
         path = os.pathsep.join(part or os.getcwd() for part in sys.path)
+        # A pipe that no one reads would fill up. `close` closes it.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _SERVE],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             env=os.environ | {"PYTHONPATH": path},
             encoding="utf-8",
             errors="replace",
@@ -85,7 +88,12 @@ class _Renderer:
     def close(self) -> str:
         """Ends the process; the last line that it said, or its exit code."""
         self._process.kill()
-        _, said = self._process.communicate()
+        self._process.communicate()
+        if self._said.closed:
+            return f"exit code {self._process.returncode}"
+        with self._said:
+            self._said.seek(0)
+            said = self._said.read().decode("utf-8", "replace")
         lines = [line for line in said.splitlines() if line.strip()]
         return lines[-1][:200] if lines else f"exit code {self._process.returncode}"
 

@@ -137,7 +137,8 @@ class Server:
         """Serves from a thread, and waits until it is ready."""
         self._thread = threading.Thread(target=self._server.run, daemon=True)
         self._thread.start()
-        self.state.wait()
+        while not self.state.wait(0.1) and self._thread.is_alive():
+            pass  # an end of the thread before anything is loaded says nothing of itself
         if self.state.failure is None:
             while not self._server.started and self._thread.is_alive():
                 self._thread.join(0.01)

@@ -189,6 +189,7 @@ def test_a_run_takes_processes_where_they_pay_and_goes_on_as_the_call_before(
     methods = {name: {"kind": name} for name in ("lora", "head")}
     protocol = {"epochs": 1, "seeds": [0]}
     monkeypatch.setattr(on_processes, "_LEAST_SECONDS", 0)
+    monkeypatch.setattr(on_processes, "available_bytes", lambda: 2**50)
     study = write(place, methods=methods, protocol=protocol)
     found = cli("run", study, "--out", "apart", "--log-level", "debug")
     assert found.code == 0, found.err
