@@ -29,7 +29,7 @@ def nothing_is_run(mapping: Mapping[str, Any], place: Path, seconds: float | Non
 
 
 def page(out: Path, **studies: list[str]) -> str:
-    claims = claims_named((SCALE, FORGETS))
+    claims = claims_named((FORGETS, SCALE))  # the later one was run first
     bases = [
         replace(NOMINAL, reference=name, parameters=count)
         for name, count in (("wire-0.3m", 360_000), ("tiny", 1_120_000), ("made/mine", 3_400_000))
@@ -72,6 +72,14 @@ def page(out: Path, **studies: list[str]) -> str:
         },
     )
     return build_page(suite, found).replace("<wbr>", "")
+
+
+def test_claims_come_in_the_order_of_the_list(tmp_path: Path) -> None:
+    text = page(tmp_path)
+    assert text.index(f'<h3 id="{SCALE}"') < text.index(f'<h3 id="{FORGETS}"')
+    assert text.index(f'href="#{SCALE}"') < text.index(f'href="#{FORGETS}"')
+    assert "undecided where full tuning gains nothing on some base." in text
+    assert "undecided otherwise" not in text  # each says where, and says it once
 
 
 def test_a_claim_about_several_bases_names_them(tmp_path: Path) -> None:

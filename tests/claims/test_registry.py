@@ -71,7 +71,7 @@ def test_claims_are_registered_and_come_with_packages(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize(
     ("name", "trainings"),
-    [("scale_closes_gap", 2 * (4 + 6)), ("rate_of_lora_is_ten_times_full", 10 * 6)],
+    [("scale_closes_gap", 2 * (4 + 6)), ("rate_of_lora_is_ten_times_full", 14 * 6)],
 )
 def test_a_design_says_how_many_trainings_it_takes(name: str, trainings: int) -> None:
     text = design_words(claims_named((name,))[name], SIZES["full"])

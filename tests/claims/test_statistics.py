@@ -10,6 +10,7 @@ import pytest
 from bakeoff.claims.contract import SIZES, Curve
 from bakeoff.claims.estimates import Evidence
 from bakeoff.claims.listing import NOMINAL
+from bakeoff.claims.rate_of_lora_is_ten_times_full import _STEPS as STEPS
 from bakeoff.claims.registry import BUILT_IN, claim_named
 from bakeoff.claims.rules import Finding, judge_family
 
@@ -66,12 +67,12 @@ def test_a_longest_prefix_that_is_hardly_the_best_is_not_decided_for_certain() -
 
 
 def rates(lora: float, full: float) -> dict[str, Any]:
-    """Losses that are least at these powers of ten, over five rates each."""
+    """Losses that are least at these powers of ten, over the rates that are tried."""
     found: dict[str, Any] = {}
     for name, best, centre in (("lora", lora, -2.0), ("full", full, -3.0)):
-        for i in range(5):
-            rate = centre + (i - 2) / 2
-            found[f"rates:{name}_{i}"] = 2.0 + 0.1 * (rate - best) ** 2 + 0.1 * AROUND * (i - 2)
+        for i, step in enumerate(STEPS):
+            rate = centre + step
+            found[f"rates:{name}_{i}"] = 2.0 + 0.1 * (rate - best) ** 2 + 0.2 * AROUND * step
             found[f"rates:{name}_{i}#rate"] = 10.0**rate
     return found
 
@@ -143,25 +144,48 @@ def test_losses_are_drawn_over_the_rates_that_were_tried() -> None:
         **{
             f"rates:{name}_{i}": np.array([2.0 + i, 3.0 + i])
             for name in ("lora", "full")
-            for i in range(5)
+            for i in range(len(STEPS))
         },
         **{
             f"rates:{name}_{i}#rate": np.array(10.0**-i)
             for name in ("lora", "full")
-            for i in range(5)
+            for i in range(len(STEPS))
         },
     }
     curves = claim.curve(values)
     assert isinstance(curves, list) and len(curves) == 2
-    assert [label for label, _, _ in curves[0].points] == ["1", "0.1", "0.01", "0.001", "0.0001"]
-    assert [mean for _, mean, _ in curves[1].points] == [2.5, 3.5, 4.5, 5.5, 6.5]
+    labels = ["1", "0.1", "0.01", "0.001", "0.0001", "1e-05", "1e-06"]
+    assert [label for label, _, _ in curves[0].points] == labels
+    assert [mean for _, mean, _ in curves[1].points] == [2.5, 3.5, 4.5, 5.5, 6.5, 7.5, 8.5]
 
 
 def test_a_lowest_loss_at_the_last_rate_is_at_the_edge() -> None:
     """Also where the parabola ends before it."""
     values = rates(-2.0, -3.0)
-    for i, loss in enumerate((2.6, 2.4, 2.2, 2.05, 2.02)):
-        values[f"rates:lora_{i}"] = loss + 0.1 * AROUND * (i - 2)
+    for i, loss in enumerate((2.6, 2.5, 2.4, 2.3, 2.2, 2.05, 2.02)):
+        values[f"rates:lora_{i}"] = loss + 0.1 * AROUND * (i - 3)
     found = judged("rate_of_lora_is_ten_times_full", values)
     assert found.verdict == "undecided" and "failed" not in found.why
     assert "the highest of LoRA" in found.why
+
+
+def test_a_best_rate_beside_a_ruined_one_is_not_known_to_a_parabola() -> None:
+    """How much a rate that is too high ruins is no measure of where the best lies."""
+    found = {}
+    for ruined in (2.03, 2.6):
+        values = rates(-2.0, -3.0) | {"rates:zero_shot": np.array(3.0)}
+        values["rates:lora_4"] = ruined + AROUND
+        found[ruined] = judged("rate_of_lora_is_ten_times_full", values)
+    assert found[2.03].verdict == "supported"
+    assert found[2.6].verdict == "undecided"
+    assert "more than a tenth of what tuning gains (LoRA)" in found[2.6].why
+    assert "up to 0.25 of a decade higher, of a margin of 0.5" in found[2.6].why
+
+
+def test_a_ruined_rate_further_off_does_not_move_the_best() -> None:
+    values = rates(-2.05, -3.05) | {"rates:zero_shot": np.array(3.0)}
+    best = judged("rate_of_lora_is_ten_times_full", values)
+    values["rates:lora_5"] = 2.9 + AROUND
+    again = judged("rate_of_lora_is_ten_times_full", values)
+    assert best.effect == pytest.approx(0.0, abs=1e-6)
+    assert again.effect == pytest.approx(0.0, abs=0.01) and again.verdict == "supported"

@@ -17,7 +17,8 @@ def _statistic(values: Values) -> Mapping[str, Floats]:
 CLAIM = Claim(
     name="adapters_cost_latency",
     title="Bottleneck adapters make inference slower than merged LoRA, alone and in a batch",
-    source="Hu et al. 2021, arXiv:2106.09685, table 1",
+    source="Hu et al. 2021, arXiv:2106.09685, table 1; An analysis of fine-tuning methods on "
+    "GPT-Neo (2024), section 2.3.2",
     hypothesis="A forward pass of the base with bottleneck adapters takes over 3 % longer than one "
     "with LoRA merged into its weights, at a batch of 1 and of 8.",
     supported_if="both are over 3 % longer",

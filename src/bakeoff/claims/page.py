@@ -9,6 +9,7 @@ from typing import Any, Final
 from bakeoff.claims.contract import Claim, Curve
 from bakeoff.claims.figures import curve_figure, effect_figure
 from bakeoff.claims.listing import beyond_margin, design_words, finds_words
+from bakeoff.claims.registry import claim_names
 from bakeoff.claims.rules import ALPHA, Finding, Verdict
 from bakeoff.claims.suite import STUDIES, Found, Suite
 from bakeoff.formatting import counted, join, shown_count, shown_seconds
@@ -21,7 +22,10 @@ _REPORT: Final = "report.html"
 def build_page(suite: Suite, found: Found) -> str:
     """The whole page; text is escaped by Jinja, and figures are drawn here."""
     rows = []
-    for i, (name, claim) in enumerate(suite.claims.items()):
+    # As the list has them, and not in the order of the calls, which the studies need.
+    place = {name: i for i, name in enumerate(claim_names())}
+    claims = sorted(suite.claims.items(), key=lambda one: place.get(one[0], len(place)))
+    for i, (name, claim) in enumerate(claims):
         finding, evidence = found.findings[name], found.evidence[name]
         figures = [effect_figure(claim, finding, f"effect{i}")]
         lost = []

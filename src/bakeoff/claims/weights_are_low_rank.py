@@ -21,8 +21,8 @@ def _curve(values: Values) -> Curve | None:
 CLAIM = Claim(
     name="weights_are_low_rank",
     title="The base's own weights have a low rank",
-    source="An analysis of fine-tuning methods on GPT-Neo (2024), section 2.3.1; Aghajanyan et al. "
-    "2020, arXiv:2012.13255, is about another thing",
+    source="An analysis of fine-tuning methods on GPT-Neo (2024), sections 2.3.1 and 2.4.1; "
+    "Aghajanyan et al. 2020, arXiv:2012.13255, is about another thing",
     hypothesis="The rank that holds 90 % of the energy (squared singular values) of a linear "
     "layer's weight is, on average over the base's layers, below a quarter of its full rank.",
     supported_if="the mean over matrices of that share is below a quarter of the full rank",

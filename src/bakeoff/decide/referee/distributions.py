@@ -33,7 +33,10 @@ def noncentral_t_cdf(freedom: ArrayLike, shift: ArrayLike, t: ArrayLike) -> Floa
     """The chance that a noncentral t with this shift is at most ``t``, elementwise."""
     from scipy.special import nctdtr
 
-    return np.asarray(nctdtr(freedom, shift, t), dtype=np.float64)
+    chance = np.asarray(nctdtr(freedom, shift, t), dtype=np.float64)
+    # Of shifts so far off that next to no chance is left SciPy has NaN.
+    is_far = np.isnan(chance) & np.isfinite(np.add(np.add(freedom, shift), t))
+    return np.where(is_far, np.where(np.less(shift, t), 1.0, 0.0), chance)
 
 
 def chi_square_quantile(freedom: ArrayLike, p: ArrayLike) -> Floats:
