@@ -249,8 +249,8 @@ def test_a_best_rate_beside_one_that_diverged_is_not_known() -> None:
             values[f"rates:{name}_{i}#rate"] = np.array(10.0 ** (centre + i / 4))
     found = judge_family({rates.name: (rates, Evidence(values=values))})[rates.name]
     assert found.verdict == "undecided"
-    assert "The rate above the best one diverged with some seed" in found.why
-    assert "what tuning gains (full tuning)" in found.why
+    assert "A rate beside the best one diverged with some seed" in found.why
+    assert "what tuning gains (full tuning: above)" in found.why
 
 
 @pytest.mark.parametrize("effect", [0.0, 0.03])

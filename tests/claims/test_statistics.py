@@ -178,8 +178,26 @@ def test_a_best_rate_beside_a_ruined_one_is_not_known_to_a_parabola() -> None:
         found[ruined] = judged("rate_of_lora_is_ten_times_full", values)
     assert found[2.03].verdict == "supported"
     assert found[2.6].verdict == "undecided"
-    assert "more than a tenth of what tuning gains (LoRA)" in found[2.6].why
-    assert "up to 0.25 of a decade higher, of a margin of 0.5" in found[2.6].why
+    assert "more than a tenth of what tuning gains (LoRA: above)" in found[2.6].why
+    assert "may be 0.25 of a decade away, of a margin of 0.5" in found[2.6].why
+
+
+def test_a_best_rate_beside_a_much_lower_one_that_learns_nothing_is_not_known_either() -> None:
+    values = rates(-2.0, -3.0) | {"rates:zero_shot": np.array(3.0)}
+    values["rates:full_2"] = 2.4 + AROUND
+    found = judged("rate_of_lora_is_ten_times_full", values)
+    assert found.verdict == "undecided" and "(full tuning: below)" in found.why
+
+
+def test_seeds_are_fitted_at_the_same_rates() -> None:
+    """A rate that is ruined in the mean is left out of those seeds with which it is not, too."""
+    claim = claim_named("rate_of_lora_is_ten_times_full")
+    values = rates(-2.05, -3.05) | {"rates:zero_shot": np.array(3.0)}
+    without = claim.statistic(values)["decades"]
+    values["rates:lora_5"] = np.array([2.08, 2.08, 2.2, 2.2, 2.2])
+    found = claim.statistic(values)["decades"]
+    np.testing.assert_allclose(found, without, atol=0.01)
+    assert judged(claim.name, values).verdict == "supported"
 
 
 def test_a_ruined_rate_further_off_does_not_move_the_best() -> None:

@@ -153,14 +153,15 @@ def test_signals_at_random_moments_of_preparing_a_base_leave_it_free() -> None:
     begun = time.perf_counter()
     scratch_config("scratch:tiny-gpt-neo")
     seconds = time.perf_counter() - begun
-    held = 0
+    held = lost = 0
     for _ in range(400):
         with suppress(Stopped), StopSignals():
             signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, seconds))
             for _ in range(200):  # an extension written in C may lose what is raised
                 scratch_config("scratch:tiny-gpt-neo")
+            lost += 1
         held += let_go()
-    assert held == 0
+    assert held == 0 and lost <= 2
 
 
 class Finalized:
@@ -177,6 +178,25 @@ def test_what_a_finalizer_had_to_ignore_is_raised_again() -> None:
         for _ in range(LATEST):
             time.sleep(0.001)
     assert caught.value is stop.requested
+
+
+def test_a_second_signal_that_a_finalizer_had_to_ignore_is_raised_as_well() -> None:
+    """Wherever it comes, and whichever of the two was lost."""
+    lost = [Finalized(), Finalized()]
+    with pytest.raises(Stopped), StopSignals():
+        del lost[0], lost[0]
+        for _ in range(LATEST):
+            time.sleep(0.001)
+        pytest.fail("both are lost")
+    lost = [Finalized(), Finalized()]
+    with pytest.raises(Stopped), StopSignals() as stop, stop.deferred():
+        del lost[0]
+        time.sleep(0.01)
+        assert stop.ask() is not None
+        del lost[0]
+        for _ in range(LATEST):
+            time.sleep(0.001)
+        pytest.fail("the second is lost")
 
 
 def test_what_else_a_finalizer_had_to_ignore_is_reported_as_before(

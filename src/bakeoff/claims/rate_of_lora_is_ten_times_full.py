@@ -27,7 +27,8 @@ _ALPHA = 32.0
 _STEPS = (-1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0)
 """In decades from the centre."""
 _AROUND = 0.51
-"""Decades around the lowest loss within which a parabola is fitted; rates are rounded."""
+"""Decades around the lowest loss, or the one beside it at an edge, within which a parabola is
+fitted; rates are rounded."""
 _RUINED = 0.1
 """Of what tuning gains, what a rate may lose beside the best one: a parabola through half a ruined
 model says how much is ruined, and not where the best lies."""
@@ -43,74 +44,79 @@ def _design(facts: BaseFacts, size: Size) -> tuple[Part, ...]:
     return (Part(name="rates", entrants=entrants, tuned=False),)
 
 
-def _place(losses: Floats, places: Floats, untuned: float) -> float:
-    """log10 of the best rate: the vertex of the parabola that fits the losses up to half a decade
-    around the lowest, within what was tried there. Where nothing beside it says more, on either
-    side, it is the lowest itself.
-
-    Args:
-        losses: [rates]. places: [rates] log10 of each rate, rising.
-        untuned: the loss of the base, infinite where it is not known; see ``_is_ruined``.
-    """
-    lowest = int(np.argmin(losses))
-    centre = min(max(lowest, 1), len(_STEPS) - 2)
-    fits = [
-        i
-        for i, loss in enumerate(losses)
-        if abs(places[i] - places[centre]) < _AROUND
-        and not _is_ruined(loss, losses[lowest], untuned)
-    ]
-    if len(fits) < 3 or fits[0] >= centre or fits[-1] <= centre:
-        return float(places[lowest])
-    off = places[fits] - places[centre]
-    bend, slope, _ = np.polyfit(off, losses[fits], 2)
-    if bend <= 0.0:
-        return float(places[lowest])
-    return float(places[centre] + np.clip(-slope / (2.0 * bend), off[0], off[-1]))
-
-
-def _is_ruined(loss: float, best: float, untuned: float) -> bool:
-    """Whether a rate diverged, or left so little that no parabola holds as far as that."""
-    return not np.isfinite(loss) or loss - best > _RUINED * max(untuned - best, 0.0)
+def _places(values: Values, name: str) -> Floats:
+    """[rates] log10 of the rates of an entrant, rising."""
+    return np.log10([np.mean(values[f"rates:{name}_{i}#rate"]) for i in range(len(_STEPS))])
 
 
 def _losses(values: Values, name: str) -> Floats:
     """[rates, S] the test losses of an entrant."""
-    return np.stack([values[f"rates:{name}_{i}"] for i in range(len(_STEPS))])
+    found = np.stack([values[f"rates:{name}_{i}"] for i in range(len(_STEPS))])
+    return np.where(np.isnan(found), np.inf, found)
 
 
-def _places(values: Values, name: str) -> Floats:
-    """[rates] log10 of the rates of an entrant."""
-    return np.log10([np.mean(values[f"rates:{name}_{i}#rate"]) for i in range(len(_STEPS))])
+def _is_ruined(loss: float, best: float, values: Values) -> bool:
+    """Whether a rate diverged with some seed, or left so little that no parabola holds there."""
+    untuned = float(np.mean(values.get("rates:zero_shot", np.inf)))
+    return not np.isfinite(loss) or loss - best > _RUINED * max(untuned - best, 0.0)
 
 
-def _untuned(values: Values) -> float:
-    return float(np.mean(values.get("rates:zero_shot", np.inf)))
+def _fitting(losses: Floats, places: Floats, values: Values) -> list[int]:
+    """The rates that a parabola is fitted to; empty where none has its lowest point among them.
+
+    Args:
+        losses: [rates] means over seeds, so that each seed is fitted at the same rates.
+        places: [rates].
+    """
+    best = int(np.argmin(losses))
+    centre = min(max(best, 1), len(_STEPS) - 2)
+    found = [
+        i
+        for i, loss in enumerate(losses)
+        if abs(places[i] - places[centre]) < _AROUND and not _is_ruined(loss, losses[best], values)
+    ]
+    if centre - 1 not in found or centre not in found or centre + 1 not in found:
+        return []
+    return found if np.polyfit(places[found], losses[found], 2)[0] > 0.0 else []
+
+
+def _vertex(losses: Floats, places: Floats, fits: list[int]) -> float:
+    """log10 of the best rate of a seed, or of the mean: where the parabola is lowest, within what
+    was tried."""
+    centre = places[fits].mean()
+    bend, slope, _ = np.polyfit(places[fits] - centre, losses[fits], 2)
+    if bend <= 0.0:
+        return float(places[fits][np.argmin(losses[fits])])
+    return float(np.clip(centre - slope / (2.0 * bend), places[fits[0]], places[fits[-1]]))
 
 
 def _best(values: Values, name: str) -> Floats:
-    """[S] log10 of each seed's best rate."""
-    places, untuned = _places(values, name), _untuned(values)
-    return np.array([_place(column, places, untuned) for column in _losses(values, name).T])
+    """[S] log10 of each seed's best rate; the lowest of the means where no parabola holds, of which
+    nothing is decided."""
+    losses, places = _losses(values, name), _places(values, name)
+    means = losses.mean(axis=1)
+    fits = _fitting(means, places, values)
+    if not fits:
+        return np.full(losses.shape[1], places[np.argmin(means)])
+    return np.array([_vertex(column, places, fits) for column in losses.T])
 
 
 def _decides_nothing(values: Values) -> str:
-    """Which best rates lie at an edge or beside a rate that is too high to say anything, by the
-    mean losses over seeds."""
-    at_edge, beside, gaps, untuned = [], [], [], _untuned(values)
+    """Which best rates lie at an edge, or where no parabola holds, by the means over seeds."""
+    at_edge, beside, gaps = [], [], []
     for name, words in (("lora", "LoRA"), ("full", "full tuning")):
         losses, places = _losses(values, name).mean(axis=1), _places(values, name)
-        best = int(np.argmin(losses))
+        best, fits = int(np.argmin(losses)), _fitting(losses, places, values)
         # The parabola may end before an edge at which the loss is lowest: it is one of three points
         # all the same, on one side of which nothing was tried.
-        if best in (0, len(_STEPS) - 1) or _place(losses, places, untuned) in (
-            places[0],
-            places[-1],
-        ):
+        is_edge = best in (0, len(_STEPS) - 1)
+        if is_edge or (fits and _vertex(losses, places, fits) in (places[0], places[-1])):
             at_edge.append(f"the {'highest' if best > 1 else 'lowest'} of {words}")
-        elif _is_ruined(losses[best + 1], losses[best], untuned):
-            beside.append(words)
-            gaps.append(places[best + 1] - places[best])
+        elif not fits:
+            bad = [i for i in (best - 1, best + 1) if _is_ruined(losses[i], losses[best], values)]
+            sides = ["below" if i < best else "above" for i in bad]
+            beside.append(f"{words}: {' and '.join(sides) or 'the curve has no lowest point'}")
+            gaps += [abs(places[i] - places[best]) for i in bad or (best - 1, best + 1)]
     if at_edge:
         return (
             f"A best rate lies at the edge of the {len(_STEPS)} that are tried "
@@ -119,10 +125,10 @@ def _decides_nothing(values: Values) -> str:
         )
     if beside:
         return (
-            "The rate above the best one diverged with some seed, or lost more than a tenth of "
-            f"what tuning gains ({' and '.join(beside)}). Between the two the best may lie up to "
-            f"{max(gaps):.2g} of a decade higher, of a margin of {_DECADE:g}: it takes a finer "
-            "grid there."
+            "A rate beside the best one diverged with some seed, or lost more than a tenth of "
+            f"what tuning gains ({'; '.join(beside)}), so that no parabola says where between "
+            f"the two the best is. It may be {max(gaps):.2g} of a decade away, of a margin of "
+            f"{_DECADE:g}, and the interval knows nothing of that: it takes a finer grid there."
         )
     return ""
 
@@ -164,7 +170,7 @@ CLAIM = Claim(
     hypothesis="The ratio of the two best rates is ten, to half a decade on either side.",
     supported_if="log10 of the ratio lies within 0.5 of 1",
     contradicted_if="it lies further from 1 than 0.5; undecided where either best rate lies at the "
-    "edge of the seven that are tried, or the rate above it diverged or lost more than a tenth of "
+    "edge of the seven that are tried, or a rate beside it diverged or lost more than a tenth of "
     "what tuning gains",
     does_not_show="Anything of another alpha: LoRA's scale is alpha / rank, here 32 / 16 as in the "
     "source, and its rate moves with it. Where single seeds have their best rate at the edge of "

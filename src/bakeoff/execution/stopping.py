@@ -104,6 +104,7 @@ class StopSignals:
             self.deadline = begun + budget - reserve_of(budget)
         self._is_deferred = False
         self._waits = False  # what is requested is still to be raised
+        self._again: Stopped | None = None  # a second signal that is still to be raised
         self._handlers: dict[int, Any] = {}
         self._hook: Callable[[sys.UnraisableHookArgs], object] | None = None
 
@@ -122,7 +123,8 @@ class StopSignals:
                 number = getattr(signal, name, None)
                 if number is None or (number == _SIGHUP and _is_ignored(number)):
                     continue
-                self._handlers[number] = signal.signal(number, self._on_signal)
+                self._handlers[number] = signal.getsignal(number)
+                signal.signal(number, self._on_signal)
             self._hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
             if self.deadline is not None and hasattr(signal, "setitimer"):
                 rest = max(0.001, self.deadline - time.monotonic())
@@ -134,25 +136,24 @@ class StopSignals:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        asked = self.requested
         self._give_back()
-        if self._waits and kind is None:
+        if kind is None and (self._waits or self.requested is not asked):
             raise self._stop()
 
     def _give_back(self) -> None:
         """Signals are handled as before, and what Python ignores is reported as before."""
-        try:
-            if self._handlers and hasattr(signal, "setitimer"):
-                signal.setitimer(signal.ITIMER_REAL, 0.0)
-        finally:
-            self._give_back_handlers()
-
-    def _give_back_handlers(self) -> None:
+        before = self._waits, self._is_deferred
+        self._is_deferred = True  # a first signal raises once this is through
+        if self._handlers and hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+        if self._hook is not None:
+            sys.unraisablehook, self._hook = self._hook, None
         is_hung_up = self.requested is not None and self.requested.exit_code == EXIT_HUNG_UP
         for number, handler in self._handlers.items():
             signal.signal(number, signal.SIG_IGN if number == _SIGHUP and is_hung_up else handler)
         self._handlers = {}
-        if self._hook is not None:
-            sys.unraisablehook, self._hook = self._hook, None
+        self._waits, self._is_deferred = before
 
     @property
     def seconds_left(self) -> float | None:
@@ -243,7 +244,7 @@ class StopSignals:
 
     def _raise_or_wait(self, frame: FrameType | None) -> None:
         """Raises what is requested, unless it is deferred; in a moment, where it may not be now."""
-        if self._is_deferred:
+        if self._is_deferred and self._again is None:
             self._waits = False  # the code inside asks for it
         elif _SIGALRM is None or may_raise(frame):
             raise self._stop()
@@ -252,7 +253,9 @@ class StopSignals:
 
     def _on_unraisable(self, ignored: sys.UnraisableHookArgs) -> None:
         """Asks again for a signal that came within a finalizer: nothing is raised out of one."""
-        if self.requested is not None and ignored.exc_value is self.requested:
+        if isinstance(ignored.exc_value, Stopped):
+            if ignored.exc_value is not self.requested:
+                self._again = ignored.exc_value
             self._waits = True
             if _SIGALRM is not None:
                 signal.setitimer(signal.ITIMER_REAL, _MOMENT)
@@ -261,9 +264,10 @@ class StopSignals:
 
     def _stop(self) -> Stopped:
         """What is requested, which is raised by that."""
-        assert self.requested is not None
+        found, self._again = self._again or self.requested, None
+        assert found is not None
         self._waits = False
-        return self.requested
+        return found
 
 
 def _is_ignored(number: int) -> bool:

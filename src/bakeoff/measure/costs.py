@@ -282,7 +282,9 @@ def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         text = pipe.read()
     _, status = os.waitpid(child, 0)
     if status or not text:
-        return {"error": f"the process ended with status {status}, most likely out of memory"}
+        code = os.waitstatus_to_exitcode(status)
+        why = "most likely out of memory" if code < 0 else "see what it printed"
+        return {"error": f"the process ended with code {code}, {why}"}
     found: dict[str, Any] = json.loads(text)
     return found
 

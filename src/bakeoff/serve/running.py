@@ -142,6 +142,8 @@ class Server:
         if self.state.failure is None:
             while not self._server.started and self._thread.is_alive():
                 self._thread.join(0.01)
+            if not self._server.started:
+                raise StoreError(f"{self.options.host}:{self.options.port} cannot be listened on")
         else:
             self.stop()
             self._raise()

@@ -35,7 +35,8 @@ def noncentral_t_cdf(freedom: ArrayLike, shift: ArrayLike, t: ArrayLike) -> Floa
 
     chance = np.asarray(nctdtr(freedom, shift, t), dtype=np.float64)
     # Of shifts so far off that next to no chance is left SciPy has NaN.
-    is_far = np.isnan(chance) & np.isfinite(np.add(np.add(freedom, shift), t))
+    is_known = np.isfinite(np.add(np.add(freedom, shift), t)) & (np.asarray(freedom) > 0.0)
+    is_far = np.isnan(chance) & is_known
     return np.where(is_far, np.where(np.less(shift, t), 1.0, 0.0), chance)
 
 
