@@ -15,7 +15,7 @@ import torch
 
 from bakeoff.config import dump_yaml
 from tests.studies import ScorerHere, small_study, write_rows
-from tests.waiting import until
+from tests.waiting import LONGEST, until
 
 if TYPE_CHECKING:
     from bakeoff.engine.serving.rows import Row
@@ -165,6 +165,27 @@ class Leavers:
         """Rows that were cancelled since, once no row is left."""
         self.settle()
         return self._counted - self._before
+
+
+Held = Callable[["Server"], threading.Event]
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    """Keeps the rows of a server from being written until the event is set."""
+
+    def call(server: Server) -> threading.Event:
+        batcher = server.state.engine.batcher
+        may_go_on, write = threading.Event(), batcher._write
+
+        def waiting(rows: Sequence[Row]) -> None:
+            may_go_on.wait(LONGEST)
+            write(rows)
+
+        monkeypatch.setattr(batcher, "_write", waiting)
+        return may_go_on
+
+    return call
 
 
 LeaversOf = Callable[["Server"], Leavers]

@@ -23,7 +23,7 @@ from bakeoff.serve.running import Server
 from tests.waiting import LONGEST, until
 
 if TYPE_CHECKING:
-    from tests.serve.conftest import Serve
+    from tests.serve.conftest import Held, Serve
 
 KEY = "a-key-of-this-test"
 TEXT = "The fair of Arden drew 100 people."
@@ -313,18 +313,11 @@ def test_figures_for_prometheus(served: Server) -> None:
 
 
 def test_a_server_that_stops_finishes_what_it_writes(
-    finished: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+    finished: Path, serve: Serve, held: Held
 ) -> None:
     server = serve(finished)
     batcher = server.state.engine.batcher
-    may_go_on = threading.Event()
-    write = batcher._write
-
-    def waiting(rows: Sequence[Any]) -> None:
-        may_go_on.wait(LONGEST)
-        write(rows)
-
-    monkeypatch.setattr(batcher, "_write", waiting)
+    may_go_on = held(server)
     found: list[httpx.Response] = []
     body: dict[str, Any] = {
         "logit_bias": {"0": -100},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from tests.waiting import until
 
 if TYPE_CHECKING:
     from bakeoff.serve.running import Server
-    from tests.serve.conftest import Serve
+    from tests.serve.conftest import Held, Serve
 
 TEXT = "The fair of Arden drew 100 people."
 BODIES: dict[str, dict[str, Any]] = {
@@ -36,19 +35,10 @@ def asked(server: Server, **more: Any) -> httpx.Response:
     return post(server, "/v1/completions", {"model": "lora", "prompt": TEXT, **more})
 
 
-def test_a_full_queue_says_when_to_ask_again(
-    finished: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_queue_says_when_to_ask_again(finished: Path, serve: Serve, held: Held) -> None:
     server = serve(finished, max_seats=1, max_queue=2)
     batcher = server.state.engine.batcher
-    may_go_on = threading.Event()
-    write = batcher._write
-
-    def waiting(rows: Sequence[Any]) -> None:
-        may_go_on.wait(60.0)
-        write(rows)
-
-    monkeypatch.setattr(batcher, "_write", waiting)
+    may_go_on = held(server)
     found: list[httpx.Response] = []
     first = threading.Thread(target=lambda: found.append(asked(server, prompt=[TEXT] * 3)))
     first.start()

@@ -283,7 +283,7 @@ def apart(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     _, status = os.waitpid(child, 0)
     if status or not text:
         code = os.waitstatus_to_exitcode(status)
-        why = "most likely out of memory" if code < 0 else "see what it printed"
+        why = "most likely out of memory" if code < 0 else "before it had sent its figures"
         return {"error": f"the process ended with code {code}, {why}"}
     found: dict[str, Any] = json.loads(text)
     return found

@@ -106,8 +106,7 @@ class Server:
                 f"--port {self.options.port}: {self.options.host} cannot be listened on there; "
                 "give another port"
             ) from None
-        if not self._server.started and self.state.failure is None:
-            raise StoreError(f"{self.options.host}:{self.options.port} cannot be listened on")
+        self._must_listen()
         self._raise()
 
     def _watch(self) -> None:
@@ -120,6 +119,10 @@ class Server:
                 threading.Event().wait(0.01)
             if self._server.started:
                 self._ready(self.address)
+
+    def _must_listen(self) -> None:
+        if not self._server.started and self.state.failure is None:
+            raise StoreError(f"{self.options.host}:{self.options.port} cannot be listened on")
 
     def _raise(self) -> None:
         failure = self.state.failure
@@ -142,8 +145,7 @@ class Server:
         if self.state.failure is None:
             while not self._server.started and self._thread.is_alive():
                 self._thread.join(0.01)
-            if not self._server.started:
-                raise StoreError(f"{self.options.host}:{self.options.port} cannot be listened on")
+            self._must_listen()
         else:
             self.stop()
             self._raise()
