@@ -18,6 +18,21 @@ NAMES = ("chromium", "chromium-browser", "google-chrome")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
 
 
+# What a page does upon an event may come a moment later, more so beside other work.
+PATIENCE_MS = 30_000
+
+
+def expect(shown: Any) -> Any:
+    """Playwright's assertions of a locator or a page, which wait for what they assert.
+
+    A method that asks at once, such as ``is_visible``, is for what cannot change any more.
+    """
+    from playwright.sync_api import expect as waiting
+
+    waiting.set_options(timeout=PATIENCE_MS)
+    return waiting(shown)
+
+
 def _missing(reason: str) -> None:
     if os.environ.get("BAKEOFF_BROWSER") == "required":
         pytest.fail(reason)
@@ -56,10 +71,9 @@ class Pages:
         self,
         url: str,
         *,
-        width: int,
-        height: int,
-        dark: bool,
-        timeout_ms: int,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
         may_ask: Callable[[str], bool],
     ) -> Any:
         """One page.
@@ -70,7 +84,7 @@ class Pages:
         context = self.browser.new_context(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light"
         )
-        context.set_default_timeout(timeout_ms)
+        context.set_default_timeout(PATIENCE_MS)
         self._contexts.append(context)
         page = context.new_page()
         keep = self.complaints.append

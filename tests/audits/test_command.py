@@ -14,6 +14,7 @@ import pytest
 import bakeoff
 from bakeoff.cli.main import main
 from tests.audits.published_files import csv_file, peft_folder, write_json
+from tests.browser import Pages
 from tests.report.nodes import Reader
 
 HEAVY = {"torch", "transformers", "peft", "optuna", "datasets", "altair", "pyarrow"}
@@ -140,24 +141,11 @@ class TestPage:
 
     @pytest.mark.browser
     @pytest.mark.parametrize("width", [390, 1280])
-    def test_nothing_is_wider_than_the_window(self, page: Path, width: int) -> None:
-        import shutil
-
-        sync_api = pytest.importorskip("playwright.sync_api")
-        path = shutil.which("chromium")
-        if path is None:
-            pytest.skip("there is no Chromium: apt-get install chromium")
-        with sync_api.sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=path, args=["--headless", "--no-sandbox", "--disable-gpu"]
-            )
-            opened = browser.new_page(viewport={"width": width, "height": 900})
-            asked: list[str] = []
-            opened.on("request", lambda request: asked.append(request.url))
-            opened.goto(page.as_uri())
-            whole = opened.evaluate("document.documentElement.scrollWidth")
-            browser.close()
-        assert whole <= width and asked == [page.as_uri()]
+    def test_nothing_is_wider_than_the_window(self, page: Path, pages: Pages, width: int) -> None:
+        opened = pages.open(
+            page.as_uri(), width=width, may_ask=lambda asked: asked == page.as_uri()
+        )
+        assert opened.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_it_loads_nothing_heavy(two_folders: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser import RULES, Pages
+from tests.browser import RULES, Pages, expect
 from tests.serve.test_rows import run_of
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ def open_page(pages: Pages) -> Open:
         return pages.open(
             address,
             width=width,
-            height=900,
             dark=dark,
-            timeout_ms=30_000,
             may_ask=lambda asked: asked.startswith((address, "data:")),
         )
 
@@ -67,7 +65,7 @@ def test_models_answer_side_by_side(
             found = cards.nth(place).locator(".text").text_content()
             assert found == (expected(name, [prompt])[0] or "(empty answer)")
         assert "tokens in" in cards.nth(place).locator(".figures").inner_text()
-    assert page.locator("#reference").is_visible()
+    expect(page.locator("#reference")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     folder = os.environ.get("BAKEOFF_SCREENSHOTS")
     if folder:
@@ -99,12 +97,12 @@ def test_rows_of_several_columns_are_shown_and_asked(
     page.locator("#rows button").nth(2).click()
     shown = page.locator("#picked").inner_text()
     assert "Test row 3" in shown and all(words in shown for words in told)
-    assert not page.locator("#prompt").is_visible()
+    expect(page.locator("#prompt")).to_be_hidden()
     page.keyboard.press("Enter")  # the focus is where it is asked
     page.get_by_text("All have answered").wait_for()
     card = page.locator("#grid article[aria-label=lora]")
     assert card.locator(".text").text_content() == (stored[2] or "(empty answer)")
-    assert page.locator("#reference").is_visible()
+    expect(page.locator("#reference")).to_be_visible()
     words = "chosen with" if name == "choose" else "tokens in"
     assert words in card.locator(".figures").inner_text()
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
@@ -117,7 +115,7 @@ def test_rows_of_several_columns_are_shown_and_asked(
     page.locator("#prompt").fill(page.locator("#prompt").input_value().replace("Goole", "Hull"))
     page.locator("#run").click()
     page.get_by_text("All have answered").wait_for()
-    assert not page.locator("#reference").is_visible()
+    expect(page.locator("#reference")).to_be_hidden()
     page.locator("#prompt").fill("{")
     page.locator("#run").click()
     page.get_by_text("columns are no JSON").wait_for()
