@@ -23,23 +23,24 @@ help: ## list the targets
 demo: $(VENV)/installed ## install and run a whole study on the embedded base and data
 	@$(BIN)/bakeoff run $(ARGS)
 
-# A test that hangs ends its process with the stacks of all threads, and is named. Without the last
-# option it would be begun again, eight times.
-ENDS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true --max-worker-restart=0
+# A test that hangs ends its process with the stacks of all threads, and is named. Without the
+# second, where there are several processes, it would be begun again, eight times.
+ENDS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
+ONCE := --max-worker-restart=0
 
 test: $(VENV)/installed-dev ## install and run the tests
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder \
-	    -m "not browser and not soak" $(ENDS) $(ARGS)
+	    -m "not browser and not soak" $(ENDS) $(ONCE) $(ARGS)
 
 test-extension: $(VENV)/installed-dev ## install examples/extension into build/ and run its tests
 	@rm -rf build/extension && mkdir -p build && cp -r examples/extension build/extension
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
 	    --no-build-isolation --target build/extension/site build/extension
-	@cd build/extension && OMP_NUM_THREADS=1 PYTHONPATH=site ../../$(BIN)/python -m pytest -q tests $(ARGS)
+	@cd build/extension && OMP_NUM_THREADS=1 PYTHONPATH=site ../../$(BIN)/python -m pytest -q tests $(ENDS) $(ARGS)
 
 test-browser: $(VENV)/installed-browser ## test the report and the playground in Chromium, which must be installed
 	@BAKEOFF_BROWSER=required $(BIN)/python -m pytest -n auto --dist loadscope -m browser \
-	    tests/report tests/serve tests/documents tests/audits $(ARGS)
+	    tests/report tests/serve tests/documents tests/audits $(ENDS) $(ONCE) $(ARGS)
 
 # Beside the rest: where Triton can be imported, every start of PyTorch would import it.
 TRITON := build/triton/3.9.0
@@ -50,7 +51,7 @@ $(TRITON):
 
 kernels: $(VENV)/installed-dev | $(TRITON) ## compile the Triton kernels for four kinds of cards, and test them interpreted
 	@OMP_NUM_THREADS=1 TRITON_INTERPRET=1 PYTHONPATH=$(TRITON) $(BIN)/python -m pytest -q \
-	    tests/base/kernels/test_triton_kernels.py $(ARGS)
+	    tests/base/kernels/test_triton_kernels.py $(ENDS) $(ARGS)
 	@TRITON_DEFAULT_FP_FUSION=1 PYTHONPATH=$(TRITON) $(BIN)/python -m tools.compile_kernels
 
 soak: $(VENV)/installed-dev ## the long tests: the campaign of faults, all of fake CUDA, the GPU campaign's dry run

@@ -83,7 +83,12 @@ def _no_waiting_for_disks() -> Iterator[None]:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported by now stays, so that no collection of garbage looks at it again."""
+    """The same cases each time; and what is imported by now stays, so that no collection of
+    garbage looks at it again."""
+    providers: Any = sys.modules.get("hypothesis.internal.conjecture.providers")
+    if providers is not None:
+        # Else a test's cases would depend on what its process has imported for others.
+        providers._get_local_constants = lambda: providers._local_constants
     gc.collect()
     gc.freeze()
 

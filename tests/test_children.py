@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -14,6 +13,7 @@ import pytest
 
 import bakeoff
 from bakeoff.children import dying_with_parent
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux kills the children")
 
@@ -38,17 +38,22 @@ import sys, time
 from pathlib import Path
 from bakeoff.report.live.rewriting import Rewriting
 with Rewriting(Path.cwd()) as writing:
-    writing.news()
-    time.sleep(600)
+    while True:  # in an empty folder each ends at once
+        writing.news()
+        time.sleep(0.05)
 """
 
 
 def child_of(parent: subprocess.Popen[str]) -> psutil.Process:
     """Its first child, waited for."""
-    process = psutil.Process(parent.pid)
-    while not (found := process.children()):
-        with suppress(subprocess.TimeoutExpired):
-            pytest.fail(f"the parent ended by itself: {parent.wait(timeout=0.05)}")
+    process, found = psutil.Process(parent.pid), list[psutil.Process]()
+
+    def has_child() -> bool:
+        assert parent.poll() is None, "the parent ended by itself"
+        found[:] = process.children()
+        return bool(found)
+
+    until(has_child)
     return found[0]
 
 

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,24 @@ BACKTRACKING = "(a|a)*$"
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs a timer")
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "SECONDS", 0.2)
-    monkeypatch.setattr(limits, "_MEMORY", 1 << 27)
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Sets limits that what is hostile comes to at once, and what is not could as well by chance:
+    the collector of a large process can take as long."""
+
+    def set_limits() -> None:
+        monkeypatch.setattr(limits, "SECONDS", 0.2)
+        monkeypatch.setattr(limits, "_MEMORY", 1 << 27)
+
+    return set_limits
 
 
+@pytest.fixture
+def _soon(soon: Callable[[], None]) -> None:
+    soon()
+
+
+@pytest.mark.usefixtures("_soon")
 def test_an_expression_that_would_never_end_is_ended() -> None:
     with pytest.raises(OverLimitError, match=r"mine: took more than 0\.2 seconds"), limited("mine"):
         re.match(BACKTRACKING, "a" * 60 + "!")
@@ -39,6 +52,7 @@ def test_an_expression_that_would_never_end_is_ended() -> None:
     assert signal.getsignal(signal.SIGVTALRM) in (signal.SIG_DFL, None)
 
 
+@pytest.mark.usefixtures("_soon")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_swallows_the_first_signal_is_ended_by_the_next() -> None:
     class Lost:
@@ -77,6 +91,7 @@ def test_other_threads_run_as_they_are() -> None:
     assert found == [1]
 
 
+@pytest.mark.usefixtures("_soon")
 def test_the_pattern_of_an_adapter_of_others() -> None:
     with pytest.raises(BakeoffError, match=r"the pattern '\(a\|a\)\*!': took more than"):
         pattern_for("a" * 60, ["q", "(a|a)*!"])
@@ -88,6 +103,7 @@ SCHEMAS = {file.stem: json.loads(file.read_text()) for file in (CORPUS / "schema
 SAYS = "took more than|gibibyte of memory|are the limit|Exceeds the limit"
 
 
+@pytest.mark.usefixtures("_soon")
 @pytest.mark.parametrize("kind", HOSTILE)
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
 def test_a_hostile_template_is_refused_by_its_limit(tmp_path: Path, kind: str) -> None:
@@ -98,7 +114,7 @@ def test_a_hostile_template_is_refused_by_its_limit(tmp_path: Path, kind: str) -
 
 
 def test_a_template_that_is_hostile_to_one_conversation_is_an_error_of_its_row(
-    tmp_path: Path,
+    tmp_path: Path, soon: Callable[[], None]
 ) -> None:
     text = (
         "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n"
@@ -108,6 +124,7 @@ def test_a_template_that_is_hostile_to_one_conversation_is_an_error_of_its_row(
     template = template_for(task_of(kind="chat", chat_template=text), train_tokenizer(), tmp_path)
     assert template is not None
     assert template.plain([{"role": "user", "content": "Later."}]) == "user: Later.\n"
+    soon()
     with pytest.raises(DataError, match=r"took more than 0\.2 seconds .* chatml"):
         template.plain([{"role": "user", "content": "Do it now."}])
 
@@ -129,6 +146,7 @@ def holds(schema: Any, text: str) -> float:
     return float(metric.statistics(ModelOutputs(texts=[text]), [None])[0, 0])  # type: ignore[list-item]
 
 
+@pytest.mark.usefixtures("_soon")
 @pytest.mark.parametrize("kind", SCHEMAS)
 def test_a_hostile_schema_is_refused_by_its_limit(kind: str) -> None:
     schema = SCHEMAS[kind]

@@ -26,6 +26,8 @@ from gpu.records import Records, Report, SkippedError, State, failure
 
 PRELOADED = ("torch", "transformers", "peft", "bakeoff.study.runner", "engines.ours")
 _GRACE_SECONDS = 2.0
+# Times a stage's limit, which is for a card: without one the host may be slow, or busy.
+_DRY_PATIENCE = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,13 +98,14 @@ def run_in_process(
     log = place.log_of(stage.name)
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
+    own_limit = stage.limit * (_DRY_PATIENCE if place.dry_run else 1)
     process = context.Process(  # type: ignore[attr-defined]
         target=work, args=(stage, place, records), name=stage.name
     )
     process.start()
     is_late = True
     try:
-        process.join(min(stage.limit, limit))
+        process.join(min(own_limit, limit))
         is_late = process.is_alive()
     finally:  # also where the campaign itself is ended
         _end_group(process.pid)
@@ -113,9 +116,9 @@ def run_in_process(
         return
     seconds = round(time.perf_counter() - started, 3)
     if is_late:
-        own = stage.limit <= limit
+        own = own_limit <= limit
         state = State.TIMED_OUT if own else State.INTERRUPTED
-        reason = f"longer than its limit of {stage.limit:g} s" if own else "the campaign's time"
+        reason = f"longer than its limit of {own_limit:g} s" if own else "the campaign's time"
     else:
         state = State.FAILED
         reason = f"the process ended with {_exit_in_words(process.exitcode)}; see {log.name}"

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from bakeoff.methods.registry import METHODS
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "gpu" / "campaign.py"
@@ -135,8 +136,15 @@ def test_a_stage_ends_at_its_limit_with_all_that_it_started(
     assert code == 1
     assert states(records) == {"slow": "timed_out", "well": "passed"}
     assert [r["part"] for r in records if r["kind"] == "part"] == ["before", "one"]
-    status = Path(f"/proc/{child.read_text()}/status")
-    assert not status.exists() or "zombie" in status.read_text()
+    until(lambda: has_ended(int(child.read_text())))
+
+
+def has_ended(pid: int) -> bool:
+    """Where no one collects orphans, it stays a zombie."""
+    try:
+        return "zombie" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
 
 
 def test_the_campaign_stops_by_itself(
@@ -315,7 +323,7 @@ def test_the_top_kernels_are_those_that_take_most(module: Module) -> None:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    square = torch.ones(256, 256)
+    square = torch.ones(1024, 1024)  # so that it takes most whatever interrupts the others
     with profile(activities=[ProfilerActivity.CPU]) as seen:
         for _ in range(3):
             torch.mm(square, square)
@@ -336,7 +344,9 @@ def guarded() -> Iterator[None]:
 
 
 def dry_run(out: Path, *flags: str) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
-    command = [sys.executable, str(SCRIPT), "--dry-run", "--out", str(out), *flags]
+    # A slow machine may take its time: what a card may take is no matter here.
+    command = [sys.executable, str(SCRIPT), "--dry-run", "--limit", "3600"]
+    command += ["--out", str(out), *flags]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     lines = [json.loads(line) for line in (out / "records.jsonl").open()]
     return done, states(lines)

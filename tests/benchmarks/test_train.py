@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +14,7 @@ SMALL = (
     *("--max-length", "32", "--supervised", "8", "--steps", "1", "--warmup", "1"),
 )
 Lines = list[dict[str, Any]]
+COLLECT = gc.collect  # which does nothing within these tests
 
 
 @pytest.mark.soak
@@ -58,6 +60,16 @@ def test_a_wrong_loss_stops_it(
         lines("train", *SMALL, "--precision", "float32", "--slots", "1")
 
 
+@pytest.fixture
+def _collected() -> Iterator[None]:
+    """What earlier tests have left is gone, and does not go in the middle of a measurement."""
+    COLLECT()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_collected")
 def test_memory_is_the_engine_s_own(lines: Callable[..., Lines]) -> None:
     """Full tuning keeps four numbers a weight, whoever does it; a base is counted once."""
     both = lines("train", *SMALL, "--precision", "float32", "--slots", "1", "--method", "full")

@@ -5,6 +5,8 @@ It looks at what `make docs` left in build/site.
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from tools.documents.stage import ROOT
 
@@ -16,15 +18,23 @@ HOME = ROOT / "build" / "site" / "index.html"
 # What is typed goes into the dialog's own tree of elements.
 SHOWN = "() => document.activeElement?.shadowRoot?.textContent ?? ''"
 
+WRITES = "() => document.activeElement?.shadowRoot?.activeElement?.matches('input')"
+
 
 def test_the_search_answers_and_asks_nobody(pages: Pages) -> None:
     if not HOME.exists():
         pytest.skip("the site is not built: make docs")
+    from playwright.sync_api import Error
+
     folder = HOME.parent.as_uri()
     page = pages.open(
         HOME.as_uri(), may_ask=lambda asked: asked.startswith((folder, "blob:", "data:"))
     )
-    page.keyboard.press("Control+k")
-    page.wait_for_function("() => document.activeElement?.shadowRoot?.querySelector('input')")
+    # The page listens a moment after it is loaded; a key before that is lost.
+    for _ in range(10):
+        page.keyboard.press("Control+k")
+        with suppress(Error):
+            page.wait_for_function(WRITES, timeout=3_000)
+            break
     page.keyboard.type("warmup_ratio", delay=20)
     page.wait_for_function(f"() => ({SHOWN})().includes('Keys of a study')")

@@ -344,7 +344,7 @@ def test_a_thread_finishes_what_runs_and_refuses_what_waits(
     bench: Bench, sources: list[Known]
 ) -> None:
     batcher, lane = made(bench, num_seats=1)
-    pairs = [asked(sources[1], range(4), max_tokens=30, no_repeat_ngram=0) for _ in range(3)]
+    pairs = [asked(sources[1], range(4), max_tokens=30, no_repeat_ngram=0) for _ in range(50)]
     batcher.start()
     batcher.submit([row for row, _ in pairs])
     until(lambda: pairs[0][1].events)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 from collections.abc import Callable
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
+
+from tests.ports import kept_port
 
 _SECONDS = 240
 _HEAVY = ["torch", "transformers", "bakeoff.study.runner", "bakeoff.report"]
@@ -22,28 +23,26 @@ def together(work: Callable[..., Any], *arguments: Any, count: int = 2) -> list[
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_HEAVY)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     named = {k: v for k, v in os.environ.items() if k.startswith(("BAKEOFF_", "HF_"))}
     pipes = [context.Pipe(duplex=False) for _ in range(count)]
-    processes = [
-        context.Process(target=_one, args=(sender, rank, count, port, named, work, arguments))
-        for rank, (_, sender) in enumerate(pipes)
-    ]
-    for process in processes:
-        process.start()
-    for _, sender in pipes:
-        sender.close()
-    try:
-        assert len(wait([process.sentinel for process in processes], _SECONDS)) > 0
+    with kept_port() as port:  # until they are through: they may begin seconds later
+        processes = [
+            context.Process(target=_one, args=(sender, rank, count, port, named, work, arguments))
+            for rank, (_, sender) in enumerate(pipes)
+        ]
         for process in processes:
-            process.join(_SECONDS)
-        assert not any(process.is_alive() for process in processes), "one waits for the other"
-        return [receiver.recv() for receiver, _ in pipes]
-    finally:
-        for process in processes:
-            process.kill()
+            process.start()
+        for _, sender in pipes:
+            sender.close()
+        try:
+            assert len(wait([process.sentinel for process in processes], _SECONDS)) > 0
+            for process in processes:
+                process.join(_SECONDS)
+            assert not any(process.is_alive() for process in processes), "one waits for the other"
+            return [receiver.recv() for receiver, _ in pipes]
+        finally:
+            for process in processes:
+                process.kill()
 
 
 def _one(

@@ -14,6 +14,7 @@ from bakeoff.execution.progress import ProgressView
 from bakeoff.formatting import time_left
 from bakeoff.runs.records import EpochRecord
 from bakeoff.types import RunState
+from tests.execution.drawing import drawn
 
 
 class Time:
@@ -174,8 +175,5 @@ def test_a_terminal_has_it_above_the_bars(clock: StudyClock, time: Time) -> None
     with ProgressView(console, epochs=10, study=clock, clock=time) as view:
         clock.enter("training")
         view.on_step([candidate("lora")], 1, 10, [1.0], [1e-3])
-        file.seek(0)
-        file.truncate()
-        view._progress.refresh()
-        text = file.getvalue()
+        text = drawn(view, file)
     assert text.index("training (stage 2 of 4), epoch 1 of 10") < text.index("lora")

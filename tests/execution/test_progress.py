@@ -16,6 +16,7 @@ from bakeoff.execution.progress import ProgressView
 from bakeoff.runs.events import CohortJob, Seat
 from bakeoff.runs.records import CandidateSpec, EpochRecord
 from bakeoff.types import RunState
+from tests.execution.drawing import drawn
 
 LONG = "lora_on_all_linear_layers_with_rank_32_and_a_long_name_of_64_cha"
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -33,10 +34,7 @@ def shown_bars(width: int, candidates: list[Candidate | None]) -> list[str]:
     with ProgressView(console, epochs=10) as view:
         count = len(candidates)
         view.on_step(candidates, 50, 100, [2.345] * count, [1.25e-3] * count)
-        file.seek(0)
-        file.truncate()
-        view._progress.refresh()
-        text = CONTROL.sub("", file.getvalue())
+        text = CONTROL.sub("", drawn(view, file))
     return text.replace("\r", "").split("\n")
 
 

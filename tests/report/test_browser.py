@@ -161,6 +161,10 @@ class TestFigures:
         start = f"lora: test NLL {golden('searched').methods['lora'].test['nll'].mean:.3f}"
         mark = page.locator(f'path[data-tip^="{start}"]').first
         mark.scroll_into_view_if_needed()
+        # Scrolling hides what a mark says, and is reported in the next frame.
+        page.evaluate(
+            "() => new Promise(d => requestAnimationFrame(() => requestAnimationFrame(d)))"
+        )
         box = mark.bounding_box()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         tip = page.locator("#tip")

@@ -52,8 +52,9 @@ def test_models_answer_side_by_side(
 
     page = open_page(serve(finished).address, width=width, dark=dark)
     ready(page)
-    page.locator("#search").fill("fair")
-    page.locator("#rows button").first.click()
+    page.locator("#search").fill("fenwick")
+    expect(page.locator("#rows button")).to_have_count(1)
+    page.locator("#rows button").click()
     prompt = page.locator("#prompt").input_value()
     page.locator("#prompt").press("Control+Enter")
     page.get_by_text("All have answered").wait_for()

@@ -48,6 +48,7 @@ def test_a_body_that_is_no_json_names_the_place(served: Server) -> None:
         f"{served.address}/v1/completions",
         content=b'{"model": "lora", x}',
         headers={"content-type": "application/json"},
+        timeout=60,
     )
     error = refused.json()["error"]
     assert refused.status_code == 400 and error["param"] is None

@@ -167,7 +167,7 @@ def test_errors_are_those_that_the_client_knows(client: openai.OpenAI, served: S
         client.chat.completions.create(
             model="lora", messages=[{"role": "user", "content": "a"}], extra_body={"raw": True}
         )
-    refused = httpx.post(f"{served.address}/v1/completions", content=b"{", timeout=10)
+    refused = httpx.post(f"{served.address}/v1/completions", content=b"{", timeout=60)
     assert refused.status_code == 400 and refused.json()["error"]["message"]
 
 
@@ -198,7 +198,7 @@ def test_one_prompt_through_many_models(served: Server, expected: Expected) -> N
 
 
 def test_the_schema_describes_every_route(served: Server) -> None:
-    schema = httpx.get(f"{served.address}/openapi.json", timeout=10).json()
+    schema = httpx.get(f"{served.address}/openapi.json", timeout=60).json()
     assert {
         *("/v1/models", "/v1/completions", "/v1/chat/completions", "/v1/classify", "/v1/score"),
         *("/compare", "/health", "/ready", "/metrics", "/rows", "/votes"),

@@ -39,7 +39,11 @@ def test_a_notebook_runs_to_its_end(
     monkeypatch.setenv("PYTHONPATH", ":".join([str(bakeoff.site), *libraries]))
     monkeypatch.setenv("BAKEOFF_RUN", str(ROOT / "docs" / "recorded" / "demo"))
     runner = client.NotebookClient(
-        content, timeout=240, kernel_name="python3", resources={"metadata": {"path": "."}}
+        content,
+        timeout=240,
+        startup_timeout=240,
+        kernel_name="python3",
+        resources={"metadata": {"path": "."}},
     )
     monkeypatch.chdir(bakeoff.folder)
     runner.execute()

@@ -12,6 +12,7 @@ import pytest
 
 from bakeoff.report.live import rewriting
 from bakeoff.study.snapshots import LEAST_SECONDS, MOST_SHARE, Snapshots
+from tests.ports import kept_port
 
 Run = Callable[..., Any]
 
@@ -69,23 +70,15 @@ def test_a_live_run_shows_partial_results_and_ends_its_page(
             assert isinstance(content, bytes)
             return content
 
-    port = _free_port()
     monkeypatch.setattr(rewriting.Rewriting, "news", news)
-    outcome = run_small("--live", "--port", port)
+    with kept_port() as port:
+        outcome = run_small("--live", "--port", port)
     assert outcome.code == 0, outcome.err
     assert f"http://127.0.0.1:{port}/" in outcome.out
     assert seen[0][0] == "partial" and b"<iframe" in seen[0][1]
     assert results()["status"] == "complete"
     with pytest.raises(OSError):
         _page()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_port_without_a_page_is_refused(run_small: Run) -> None:

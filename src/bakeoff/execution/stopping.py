@@ -236,9 +236,10 @@ class StopSignals:
         else:
             stop = BudgetSpent()
         self.requested = self.requested or stop
-        if again:
+        if again and not _is_ignoring(frame):
             self._waits = False
             raise stop
+        self._again = stop if again else None
         self._waits = True
         self._raise_or_wait(frame)
 
@@ -246,9 +247,9 @@ class StopSignals:
         """Raises what is requested, unless it is deferred; in a moment, where it may not be now."""
         if self._is_deferred and self._again is None:
             self._waits = False  # the code inside asks for it
-        elif _SIGALRM is None or may_raise(frame):
+        elif not _is_ignoring(frame) and (_SIGALRM is None or may_raise(frame)):
             raise self._stop()
-        else:
+        elif _SIGALRM is not None:
             signal.setitimer(signal.ITIMER_REAL, _MOMENT)
 
     def _on_unraisable(self, ignored: sys.UnraisableHookArgs) -> None:
@@ -268,6 +269,16 @@ class StopSignals:
         assert found is not None
         self._waits = False
         return found
+
+
+def _is_ignoring(frame: FrameType | None) -> bool:
+    """Whether a signal came while Python reports what it ignores: what is raised there is lost for
+    good, as of that nothing is reported."""
+    while frame is not None:
+        if frame.f_code is StopSignals._on_unraisable.__code__:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _is_ignored(number: int) -> bool:

@@ -201,11 +201,11 @@ class Batcher:
                 resident.lane.base.tokenizer, row.sampling.stop, strips=row.strips
             )
         with self._changed:
-            # At once, so that it is not counted twice.
+            # All at once, so that it is never counted twice, and never in neither list.
             row.resident, row.seat = resident, resident.lane.take(resident)
             resident.num_rows += 1
             self._queue.remove(row)
-        self._live.append(row)
+            self._live.append(row)
 
     # Rows read.
 
