@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.serve.clients import get, post
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
     from tests.serve.conftest import Serve
 
 TEXT = "The fair of Arden drew 100 people."
-
-
-def post(server: Server, path: str, body: Any) -> httpx.Response:
-    return httpx.post(f"{server.address}{path}", json=body, timeout=60)
 
 
 def completed(server: Server, **more: Any) -> httpx.Response:
@@ -34,21 +32,21 @@ def test_a_server_that_fails_says_so_in_the_form_of_errors(
         raise RuntimeError("/secret/path")
 
     monkeypatch.setattr(served.state.votes, "summary", broken)
-    failed = httpx.get(f"{served.address}/votes", timeout=60)
+    failed = get(served, "/votes")
     assert failed.status_code == 500
     error = failed.json()["error"]
     assert (error["type"], error["code"]) == ("server_error", "internal_error")
     assert "secret" not in failed.text
-    metrics = httpx.get(f"{served.address}/metrics", timeout=60).text
+    metrics = get(served, "/metrics").text
     assert 'bakeoff_requests_total{route="/votes",status="500"} 1.0' in metrics
 
 
 def test_a_body_that_is_no_json_names_the_place(served: Server) -> None:
-    refused = httpx.post(
-        f"{served.address}/v1/completions",
+    refused = post(
+        served,
+        "/v1/completions",
         content=b'{"model": "lora", x}',
         headers={"content-type": "application/json"},
-        timeout=60,
     )
     error = refused.json()["error"]
     assert refused.status_code == 400 and error["param"] is None
@@ -56,7 +54,7 @@ def test_a_body_that_is_no_json_names_the_place(served: Server) -> None:
 
 
 def test_the_schema_tells_keys_answers_and_streams(served: Server) -> None:
-    schema = httpx.get(f"{served.address}/openapi.json", timeout=60).json()
+    schema = get(served, "/openapi.json").json()
     assert schema["components"]["securitySchemes"]["key"] == {"type": "http", "scheme": "bearer"}
     assert schema["paths"]["/health"]["get"]["security"] == []
     for path in ("/v1/completions", "/v1/chat/completions", "/compare"):
@@ -162,12 +160,10 @@ def test_what_is_refused_at_the_door_is_counted_and_logged(
     server = serve(finished, keys=("a-key-of-this-test",), max_body=2000)
     key = {"authorization": "Bearer a-key-of-this-test"}
     with caplog.at_level(logging.INFO, "bakeoff.serve"):
-        assert httpx.get(f"{server.address}/v1/models", timeout=60).status_code == 401
-        large = httpx.post(
-            f"{server.address}/compare", content=b"x" * 3000, headers=key, timeout=60
-        )
+        assert get(server, "/v1/models").status_code == 401
+        large = post(server, "/compare", content=b"x" * 3000, headers=key)
         assert large.status_code == 413
-    text = httpx.get(f"{server.address}/metrics", headers=key, timeout=60).text
+    text = get(server, "/metrics", headers=key).text
     for status in (401, 413):
         assert f'bakeoff_requests_total{{route="refused",status="{status}"}} 1.0' in text
     assert any("GET refused 401" in one.getMessage() for one in caplog.records)

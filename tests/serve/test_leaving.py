@@ -11,6 +11,7 @@ import httpx
 import pytest
 from starlette.requests import ClientDisconnect
 
+from tests.serve.clients import post
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_what_is_refused_has_no_rows(served: Server, path: str, body: dict[str, 
     batcher = served.state.engine.batcher
     written = batcher.counts.written_tokens
     body = {**body, "model": "lora", "max_tokens": 150, "stream_options": {"include_usage": True}}
-    refused = httpx.post(served.address + path, json=body, timeout=60)
+    refused = post(served, path, body)
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == "stream_options"
     assert not batcher.num_running and not batcher.num_waiting
@@ -99,14 +100,14 @@ def test_what_is_refused_has_no_rows(served: Server, path: str, body: dict[str, 
 def test_what_fails_before_the_first_token_has_a_status(copied: Path, serve: Serve) -> None:
     def asked(server: Server, **more: Any) -> httpx.Response:
         body = {"model": "lora", "prompt": TEXT, "stream": True, **more}
-        return httpx.post(f"{server.address}/v1/completions", json=body, timeout=60)
+        return post(server, "/v1/completions", body)
 
     server = serve(copied, max_seats=1, queue_seconds=0.0)
     late = asked(server, prompt=[TEXT] * 3)
     assert late.status_code == 429 and late.headers["retry-after"]
     assert late.json()["error"]["code"] == "queue_timeout"
     chat = {"model": "lora", "messages": [{"role": "user", "content": TEXT}], "stream": True}
-    late = httpx.post(f"{server.address}/v1/chat/completions", json=chat, timeout=60)
+    late = post(server, "/v1/chat/completions", chat)
     assert late.status_code == 429
 
     [folder] = (copied / "candidates").glob("ia3-*")

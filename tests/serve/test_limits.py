@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from bakeoff.errors import BakeoffError, ConfigError
 from bakeoff.serve.options import ServeOptions, read_keys
 from bakeoff.serve.running import Server
+from tests.serve.clients import get, post
 from tests.waiting import LONGEST, until
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 KEY = "a-key-of-this-test"
 TEXT = "The fair of Arden drew 100 people."
 Expected = Callable[[str, Sequence[str]], list[str]]
-
-
-def post(server: Server, path: str, body: Any, **settings: Any) -> httpx.Response:
-    return httpx.post(f"{server.address}{path}", json=body, timeout=60, **settings)
 
 
 def asked(server: Server, model: str = "lora", **more: Any) -> httpx.Response:
@@ -43,17 +40,17 @@ def test_a_key_is_asked_for_everywhere_but_where_one_looks_first(
 ) -> None:
     server = serve(finished, keys=(KEY, "another-key-of-it"))
     for path in ("/", "/health", "/ready"):
-        assert httpx.get(server.address + path, timeout=60).status_code == 200
+        assert get(server, path).status_code == 200
     for path in ("/v1/models", "/metrics", "/openapi.json", "/rows", "/votes"):
-        refused = httpx.get(server.address + path, timeout=60)
+        refused = get(server, path)
         assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
         assert refused.json()["error"]["code"] == "invalid_key"
         for given in ("Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer", "Bearer \xff"):
             wrong = {b"authorization": given.encode("latin-1")}
-            assert httpx.get(server.address + path, headers=wrong, timeout=60).status_code == 401
+            assert get(server, path, headers=wrong).status_code == 401
         for key in (KEY, "another-key-of-it"):
             headers = {"authorization": f"Bearer {key}"}
-            assert httpx.get(server.address + path, headers=headers, timeout=60).status_code == 200
+            assert get(server, path, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -85,12 +82,9 @@ def test_keys_are_read_a_line_each(tmp_path: Path) -> None:
 
 
 def test_other_sites_and_other_names_of_this_host_are_refused(served: Server) -> None:
-    path = f"{served.address}/v1/models"
-    assert httpx.get(path, headers={"host": "evil.example"}, timeout=60).status_code == 403
-    assert (
-        httpx.get(path, headers={"origin": "https://evil.example"}, timeout=60).status_code == 403
-    )
-    found = httpx.get(path, headers={"origin": served.address}, timeout=60)
+    for headers in ({"host": "evil.example"}, {"origin": "https://evil.example"}):
+        assert get(served, "/v1/models", headers=headers).status_code == 403
+    found = get(served, "/v1/models", headers={"origin": served.address})
     assert found.status_code == 200 and "access-control-allow-origin" not in found.headers
 
 
@@ -102,15 +96,14 @@ def test_bodies_have_a_size_and_names_no_paths(finished: Path, serve: Serve) -> 
         for _ in range(100):
             yield b" " * 100
 
-    url = f"{server.address}/v1/completions"
-    assert httpx.post(url, content=parts(), timeout=60).status_code == 413
+    assert post(server, "/v1/completions", content=parts()).status_code == 413
     assert "more than the 3" in asked(server, prompt=["a"] * 4).json()["error"]["message"]
     assert "at most 20" in asked(server, max_tokens=21).json()["error"]["message"]
     for name in ("../lora", "/etc/passwd", "lora/../lora", "candidates/lora", "LORA", "\x00"):
         refused = asked(server, model=name)
         assert refused.status_code == 404
         assert str(finished) not in refused.text
-    assert httpx.get(f"{server.address}/v1/models/..%2f..%2fetc", timeout=60).status_code == 404
+    assert get(server, "/v1/models/..%2f..%2fetc").status_code == 404
 
 
 def test_nothing_is_answered_while_it_loads(
@@ -131,14 +124,14 @@ def test_nothing_is_answered_while_it_loads(
     thread = threading.Thread(target=server._server.run, daemon=True)
     thread.start()
     until(lambda: server._server.started)
-    assert httpx.get(f"{server.address}/health", timeout=60).status_code == 200
+    assert get(server, "/health").status_code == 200
     for path in ("/ready", "/v1/models"):
-        waits = httpx.get(server.address + path, timeout=60)
+        waits = get(server, path)
         assert waits.status_code == 503 and waits.headers["retry-after"]
     assert asked(server).json()["error"]["code"] == "loading"
     may_load.set()
     server.state.wait()
-    assert httpx.get(f"{server.address}/ready", timeout=60).status_code == 200
+    assert get(server, "/ready").status_code == 200
     server._server.should_exit = True
     thread.join()
 
@@ -236,7 +229,7 @@ def test_an_adapter_in_pefts_files_is_served_under_its_name(
 
 def test_two_studies_have_names_of_their_own(finished: Path, labelled: Path, serve: Serve) -> None:
     server = serve(finished, labelled)
-    names = [m["id"] for m in httpx.get(f"{server.address}/v1/models", timeout=60).json()["data"]]
+    names = [m["id"] for m in get(server, "/v1/models").json()["data"]]
     assert {"small/lora", "small/zero_shot", "labels/lora", "labels/zero_shot"} <= set(names)
     assert len(server.state.engine.lanes) == 1  # one base for both
     assert asked(server, model="lora").status_code == 404
@@ -282,7 +275,7 @@ def test_votes_are_kept_in_the_run_and_summed_up(copied: Path, serve: Serve) -> 
     assert vote("tie", "prompt 10").status_code == 200
     assert vote("a", "x", b="lora").status_code == 400
     assert vote("a", "x", b="nobody").status_code == 400
-    [pair] = httpx.get(f"{server.address}/votes?study=small", timeout=60).json()["data"]
+    [pair] = get(server, "/votes?study=small").json()["data"]
     assert (pair["a"], pair["b"]) == ("ia3", "lora")
     assert (pair["worse"], pair["tie"], pair["better"], pair["votes"]) == (10, 1, 0, 11)
     assert -1 <= pair["low"] < pair["mean"] < pair["high"] < 0 and pair["verdict"] == "worse"
@@ -292,20 +285,18 @@ def test_votes_are_kept_in_the_run_and_summed_up(copied: Path, serve: Serve) -> 
 
 
 def test_test_rows_are_searched(served: Server) -> None:
-    everything = httpx.get(f"{served.address}/rows?study=small", timeout=60).json()
+    everything = get(served, "/rows?study=small").json()
     assert everything["total"] == len(everything["data"]) == 4
     row = everything["data"][1]
     word = row["prompt"].split()[3]
-    found = httpx.get(
-        f"{served.address}/rows", params={"study": "small", "search": word}, timeout=60
-    ).json()
+    found = get(served, "/rows", params={"study": "small", "search": word}).json()
     assert row in found["data"] and row["reference"]
-    assert httpx.get(f"{served.address}/rows?study=../x", timeout=60).json()["total"] == 0
+    assert get(served, "/rows?study=../x").json()["total"] == 0
 
 
 def test_figures_for_prometheus(served: Server) -> None:
     asked(served)
-    text = httpx.get(f"{served.address}/metrics", timeout=60).text
+    text = get(served, "/metrics").text
     for name in ("written_tokens_total", "near_ties_total", "seats", "rows_waiting", "cache_bytes"):
         assert f"bakeoff_{name} " in text
     assert 'bakeoff_requests_total{route="/v1/completions",status="200"}' in text
@@ -386,7 +377,7 @@ def test_any_request_is_answered_or_refused_in_words(
     given_body = body if whole is None else whole
     content = given_body if isinstance(given_body, bytes) else json.dumps(given_body).encode()
     headers = {"content-type": "application/json"}
-    answer = httpx.post(served.address + path, content=content, headers=headers, timeout=60)
+    answer = post(served, path, content=content, headers=headers)
     assert answer.status_code in (200, 400, 404, 413), (answer.status_code, answer.text)
     if answer.status_code != 200:
         error = answer.json()["error"]

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import openai
 import pytest
 
+from tests.serve.clients import get, post
 from tests.studies import CITIES
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def test_errors_are_those_that_the_client_knows(client: openai.OpenAI, served: S
         client.chat.completions.create(
             model="lora", messages=[{"role": "user", "content": "a"}], extra_body={"raw": True}
         )
-    refused = httpx.post(f"{served.address}/v1/completions", content=b"{", timeout=60)
+    refused = post(served, "/v1/completions", content=b"{")
     assert refused.status_code == 400 and refused.json()["error"]["message"]
 
 
@@ -190,7 +190,7 @@ def test_a_client_that_goes_gives_its_seat_back(
 
 def test_one_prompt_through_many_models(served: Server, expected: Expected) -> None:
     body = {"models": list(MIXED), "prompt": TEXTS[1]}
-    found = httpx.post(f"{served.address}/compare", json=body, timeout=60).json()["data"]
+    found = post(served, "/compare", body).json()["data"]
     assert [one["model"] for one in found] == list(MIXED)
     for one in found:
         assert one["text"] == expected(one["model"], [TEXTS[1]])[0]
@@ -198,7 +198,7 @@ def test_one_prompt_through_many_models(served: Server, expected: Expected) -> N
 
 
 def test_the_schema_describes_every_route(served: Server) -> None:
-    schema = httpx.get(f"{served.address}/openapi.json", timeout=60).json()
+    schema = get(served, "/openapi.json").json()
     assert {
         *("/v1/models", "/v1/completions", "/v1/chat/completions", "/v1/classify", "/v1/score"),
         *("/compare", "/health", "/ready", "/metrics", "/rows", "/votes"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from tests.serve.clients import post
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -25,10 +26,6 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "/compare": {"models": ["lora", "ia3", "prefix", "zero_shot"], "prompt": TEXT},
 }
-
-
-def post(server: Server, path: str, body: Any) -> httpx.Response:
-    return httpx.post(f"{server.address}{path}", json=body, timeout=60)
 
 
 def asked(server: Server, **more: Any) -> httpx.Response:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 import torch
 
+from tests.serve.clients import get, post
 from tests.serve.conftest import made, ran
 from tests.studies import CITIES, small_study
 
@@ -86,12 +87,12 @@ def server(runs: dict[str, Path]) -> Iterator[Server]:
 
 def listed(server: Server, study: str, search: str = "") -> dict[str, Any]:
     params = {"study": study, "search": search}
-    found: dict[str, Any] = httpx.get(f"{server.address}/rows", params=params, timeout=60).json()
+    found: dict[str, Any] = get(server, "/rows", params=params).json()
     return found
 
 
 def compared(server: Server, **body: Any) -> httpx.Response:
-    return httpx.post(f"{server.address}/compare", json=body, timeout=60)
+    return post(server, "/compare", body)
 
 
 @pytest.mark.parametrize("name", [name for name in TASKS if name != "text"])
