@@ -23,9 +23,9 @@ help: ## list the targets
 demo: $(VENV)/installed ## install and run a whole study on the embedded base and data
 	@$(BIN)/bakeoff run $(ARGS)
 
-# A test that hangs ends its process with the stacks of all threads, and is named. Without the
-# second, where there are several processes, it would be begun again, eight times.
+# A test that hangs ends its process with the stacks of all threads, and is named.
 ENDS := -o faulthandler_timeout=600 -o faulthandler_exit_on_timeout=true
+# Where there are several processes it would be begun again, eight times.
 ONCE := --max-worker-restart=0
 
 test: $(VENV)/installed-dev ## install and run the tests

@@ -16,8 +16,6 @@ FLAGS = (
 )
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]
-
-
 # What a page does upon an event may come a moment later, more so beside other work.
 PATIENCE_MS = 30_000
 

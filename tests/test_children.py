@@ -33,25 +33,28 @@ from bakeoff.measure.costs import measure_costs
 child = "import time; time.sleep(600)"
 list(measure_costs([sys.executable, "-c", child], {}, ["lora"], Path.cwd()))
 """
-REPORT = """
+# The report of an empty folder would end by itself: in its place something that lasts.
+REPORT = f"""
 import sys, time
 from pathlib import Path
-from bakeoff.report.live.rewriting import Rewriting
-with Rewriting(Path.cwd()) as writing:
-    while True:  # in an empty folder each ends at once
-        writing.news()
-        time.sleep(0.05)
+from bakeoff.children import dying_with_parent
+from bakeoff.report.live import rewriting
+rewriting.dying_with_parent = lambda command: dying_with_parent({SLEEPER})
+with rewriting.Rewriting(Path.cwd()) as writing:
+    writing.news()
+    time.sleep(600)
 """
 
 
 def child_of(parent: subprocess.Popen[str]) -> psutil.Process:
-    """Its first child, waited for."""
+    """Its first child, once that is the command itself and no longer what asks to die with it."""
     process, found = psutil.Process(parent.pid), list[psutil.Process]()
 
     def has_child() -> bool:
         assert parent.poll() is None, "the parent ended by itself"
         found[:] = process.children()
-        return bool(found)
+        command = found[0].cmdline() if found else []
+        return command != process.cmdline() and "time.sleep(600)" in " ".join(command[:3])
 
     until(has_child)
     return found[0]

@@ -27,7 +27,7 @@ from gpu.records import Records, Report, SkippedError, State, failure
 PRELOADED = ("torch", "transformers", "peft", "bakeoff.study.runner", "engines.ours")
 _GRACE_SECONDS = 2.0
 # Times a stage's limit, which is for a card: without one the host may be slow, or busy.
-_DRY_PATIENCE = 20
+_DRY_PATIENCE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Stage:
         name: unique; a folder before a slash groups stages of one kind.
         question: what it answers, in one line.
         module: whose ``run(report, place, **arguments)`` does the work.
-        limit: seconds after which its process is ended.
+        limit: seconds after which its process is ended; several times that in a dry run.
         arguments: of ``run``.
     """
 

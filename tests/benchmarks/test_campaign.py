@@ -344,9 +344,7 @@ def guarded() -> Iterator[None]:
 
 
 def dry_run(out: Path, *flags: str) -> tuple[subprocess.CompletedProcess[str], dict[str, str]]:
-    # A slow machine may take its time: what a card may take is no matter here.
-    command = [sys.executable, str(SCRIPT), "--dry-run", "--limit", "3600"]
-    command += ["--out", str(out), *flags]
+    command = [sys.executable, str(SCRIPT), "--dry-run", "--out", str(out), *flags]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     lines = [json.loads(line) for line in (out / "records.jsonl").open()]
     return done, states(lines)

@@ -201,7 +201,7 @@ def test_a_budget_below_the_bare_arithmetic_is_noted_and_not_refused(
 
 
 def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    free = 5 << 30
+    free = 5 << 20
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
     monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     assert memory.available_bytes() == free

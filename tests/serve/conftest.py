@@ -158,7 +158,7 @@ class Leavers:
 
     def settle(self) -> None:
         """Waits until no row is in a seat or waits for one."""
-        until(lambda: not self.batcher.num_running and not self.batcher.num_waiting)
+        until(lambda: not self.batcher.num_waiting and not self.batcher.num_running)
 
     @property
     def num_cancelled(self) -> int:

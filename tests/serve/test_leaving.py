@@ -93,7 +93,7 @@ def test_what_is_refused_has_no_rows(served: Server, path: str, body: dict[str, 
     refused = post(served, path, body)
     assert refused.status_code == 400
     assert refused.json()["error"]["param"] == "stream_options"
-    assert not batcher.num_running and not batcher.num_waiting
+    assert not batcher.num_waiting and not batcher.num_running
     assert batcher.counts.written_tokens == written
 
 

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from tests.studies import CITIES
+from tests.waiting import LONGEST
 
 CLIENTS = 32
 SECONDS = float(os.environ.get("BAKEOFF_LOAD_SECONDS", "300"))
@@ -51,7 +52,9 @@ def test_no_answer_is_lost_or_mixed_up_and_memory_is_flat(
         thread = threading.Thread(target=long_one)
         thread.start()
         begun.wait()
-        while "bakeoff_rows_running 1.0" not in httpx.get(f"{address}/metrics").text:
+        while (
+            "bakeoff_rows_running 1.0" not in httpx.get(f"{address}/metrics", timeout=LONGEST).text
+        ):
             assert thread.is_alive()
         server.send_signal(signal.SIGTERM)
         thread.join()

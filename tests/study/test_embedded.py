@@ -20,6 +20,7 @@ from bakeoff.errors import ConfigError, DataError
 from bakeoff.study.loading import study_from_mapping
 from bakeoff.study.opening import open_workbench
 from tests.studies import CITIES
+from tests.waiting import LONGEST
 
 if TYPE_CHECKING:
     from bakeoff.engine.workbench import Workbench
@@ -99,7 +100,7 @@ def server(place: Path) -> Iterator[Server]:
 def test_a_request_that_spells_it_is_refused(server: Server) -> None:
     def asked(path: str, **body: Any) -> httpx.Response:
         body = {"model": "zero_shot", **body}
-        return httpx.post(f"{server.address}{path}", json=body, timeout=60)
+        return httpx.post(f"{server.address}{path}", json=body, timeout=LONGEST)
 
     text = f"The fair of {CITIES[0]}"
     for given in (f"{text} {IMAGE}", [5, 257]):

@@ -73,12 +73,12 @@ def test_a_live_run_shows_partial_results_and_ends_its_page(
     monkeypatch.setattr(rewriting.Rewriting, "news", news)
     with kept_port() as port:
         outcome = run_small("--live", "--port", port)
+        with pytest.raises(OSError):
+            _page()
     assert outcome.code == 0, outcome.err
     assert f"http://127.0.0.1:{port}/" in outcome.out
     assert seen[0][0] == "partial" and b"<iframe" in seen[0][1]
     assert results()["status"] == "complete"
-    with pytest.raises(OSError):
-        _page()
 
 
 def test_a_port_without_a_page_is_refused(run_small: Run) -> None:

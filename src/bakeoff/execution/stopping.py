@@ -76,8 +76,9 @@ class StopSignals:
     Outside of ``deferred`` they raise ``Stopped`` at once, or as soon as ``logging`` has released
     its lock (see ``may_raise``), and once more where Python had to ignore it (in a finalizer);
     inside they are kept until ``requested`` is read. A second SIGINT or SIGTERM raises at once
-    wherever it comes. A terminal that closes sends SIGHUP more than once, so that after the first
-    it counts for nothing, also once this is left: the report is still to be written. Where SIGHUP
+    wherever it comes, but in the hook that reports what Python ignored: after that, and a third
+    ends it. A terminal that closes sends SIGHUP more than once, so that after the first it counts
+    for nothing, also once this is left: the report is still to be written. Where SIGHUP
     is ignored, as under ``nohup``, it stays so.
 
     Args:
@@ -143,8 +144,9 @@ class StopSignals:
 
     def _give_back(self) -> None:
         """Signals are handled as before, and what Python ignores is reported as before."""
-        before = self._waits, self._is_deferred
-        self._is_deferred = True  # a first signal raises once this is through
+        before = self._waits, self._is_deferred, self._again
+        # A first signal, and a second that waits, raise once this is through.
+        self._is_deferred, self._again = True, None
         if self._handlers and hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0.0)
         if self._hook is not None:
@@ -153,7 +155,8 @@ class StopSignals:
         for number, handler in self._handlers.items():
             signal.signal(number, signal.SIG_IGN if number == _SIGHUP and is_hung_up else handler)
         self._handlers = {}
-        self._waits, self._is_deferred = before
+        self._waits, self._is_deferred = before[:2]
+        self._again = self._again or before[2]
 
     @property
     def seconds_left(self) -> float | None:
@@ -173,7 +176,8 @@ class StopSignals:
     def deferred(self) -> Iterator[None]:
         """Inside, a signal is only kept; the code inside asks for it between two steps."""
         before, self._is_deferred = self._is_deferred, True
-        self._waits = False  # who asks inside is given it, and else it is raised at the end
+        # Who asks inside is given it, and else it is raised at the end; a second one still raises.
+        self._waits = self._again is not None
         try:
             yield
         finally:
@@ -236,18 +240,22 @@ class StopSignals:
         else:
             stop = BudgetSpent()
         self.requested = self.requested or stop
-        if again and not _is_ignoring(frame):
-            self._waits = False
+        if again and not _is_in_hook(frame):
+            self._waits, self._again = False, None
             raise stop
-        self._again = stop if again else None
+        is_third = again and self._again is not None
+        if again:
+            self._again = stop
         self._waits = True
         self._raise_or_wait(frame)
+        if is_third:
+            raise stop  # ends what hangs in the hook, and is raised again after it
 
     def _raise_or_wait(self, frame: FrameType | None) -> None:
         """Raises what is requested, unless it is deferred; in a moment, where it may not be now."""
         if self._is_deferred and self._again is None:
             self._waits = False  # the code inside asks for it
-        elif not _is_ignoring(frame) and (_SIGALRM is None or may_raise(frame)):
+        elif not _is_in_hook(frame) and (_SIGALRM is None or may_raise(frame)):
             raise self._stop()
         elif _SIGALRM is not None:
             signal.setitimer(signal.ITIMER_REAL, _MOMENT)
@@ -271,9 +279,9 @@ class StopSignals:
         return found
 
 
-def _is_ignoring(frame: FrameType | None) -> bool:
-    """Whether a signal came while Python reports what it ignores: what is raised there is lost for
-    good, as of that nothing is reported."""
+def _is_in_hook(frame: FrameType | None) -> bool:
+    """Whether a signal came while what Python ignores is reported: what is raised there is printed
+    and gone, and no hook hears of it."""
     while frame is not None:
         if frame.f_code is StopSignals._on_unraisable.__code__:
             return True

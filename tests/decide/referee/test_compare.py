@@ -368,4 +368,4 @@ def test_it_is_handed_on_by_the_package_and_needs_no_torch() -> None:
         "3]}, higher_is_better=True, margin=1); assert 'scipy.stats' not in sys.modules; "
         "assert 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

@@ -201,11 +201,12 @@ class Batcher:
                 resident.lane.base.tokenizer, row.sampling.stop, strips=row.strips
             )
         with self._changed:
-            # All at once, so that it is never counted twice, and never in neither list.
+            # At once, so that it is not counted twice.
             row.resident, row.seat = resident, resident.lane.take(resident)
             resident.num_rows += 1
-            self._queue.remove(row)
+            # In this order: who asks for the waiting first, and then for the running, finds it.
             self._live.append(row)
+            self._queue.remove(row)
 
     # Rows read.
 
