@@ -53,7 +53,10 @@ def child_of(parent: subprocess.Popen[str]) -> psutil.Process:
     def has_child() -> bool:
         assert parent.poll() is None, "the parent ended by itself"
         found[:] = process.children()
-        command = found[0].cmdline() if found else []
+        try:
+            command = found[0].cmdline() if found else []
+        except psutil.NoSuchProcess:  # of a helper of Python's own
+            return False
         return command != process.cmdline() and "time.sleep(600)" in " ".join(command[:3])
 
     until(has_child)

@@ -14,6 +14,7 @@ from bakeoff.engine.cohort import Cohort
 from bakeoff.engine.serving.limits import QueueFullError, TooManyRowsError
 from bakeoff.engine.serving.rows import Ended, Failed, Fault, Scored
 from tests.engine.test_serving import Known, asked, finish, made
+from tests.waiting import LONGEST
 
 if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
@@ -180,7 +181,7 @@ def test_nobody_waits_for_a_thread_that_has_ended(
     batcher.start()
     batcher.submit([row for row, _ in pairs])
     assert batcher._thread is not None
-    batcher._thread.join(30)
+    batcher._thread.join(LONGEST)
     assert {fault(heard) for _, heard in pairs} == {Fault.STOPPING}
     with pytest.raises(QueueFullError, match="stopping"):
         batcher.submit([asked(lora, range(4))[0]])
@@ -202,7 +203,7 @@ def test_a_pass_that_is_under_way_is_waited_for(bench: Bench, lora: Known) -> No
     row, heard = asked(lora, range(4))
     batcher.start()
     batcher.submit([row])
-    assert inside.wait(30)
+    assert inside.wait(LONGEST)
     assert batcher.stop(timeout=0) and batcher._thread is not None
     assert not batcher._thread.is_alive()
     lane.close()

@@ -13,6 +13,7 @@ import pytest
 from bakeoff.report.live import rewriting
 from bakeoff.study.snapshots import LEAST_SECONDS, MOST_SHARE, Snapshots
 from tests.ports import kept_port
+from tests.waiting import LONGEST
 
 Run = Callable[..., Any]
 
@@ -65,7 +66,7 @@ def test_a_live_run_shows_partial_results_and_ends_its_page(
         seen.append((found["status"], _page()))
 
     def _page() -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=LONGEST) as answer:
             content = answer.read()
             assert isinstance(content, bytes)
             return content

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, get_peft_model
@@ -149,3 +150,21 @@ def expected_tokens(
 def options_of(**changes: Any) -> GenerationOptions:
     settings: dict[str, Any] = {"max_new_tokens": NEW_TOKENS, "no_repeat_ngram": 0}
     return GenerationOptions(**(settings | changes))
+
+
+def ends_early(monkeypatch: pytest.MonkeyPatch, share: int, *loops: type[Any]) -> None:
+    """Makes some rows end early: their end token is the likeliest whenever it is not blocked.
+
+    Which rows follows from the token that each would write, so that it hangs neither on a row's
+    place in the batch nor on how a processor rounds.
+    """
+    for loop in loops:
+        original = loop._logits
+
+        def logits(self: Any, last_RD: Tensor, original: Any = original) -> Tensor:
+            found: Tensor = original(self, last_RD)
+            marks = found.argmax(-1).remainder(share) == 0
+            found[marks, self._end_id] = 1e6
+            return found
+
+        monkeypatch.setattr(loop, "_logits", logits)

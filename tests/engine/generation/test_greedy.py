@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bakeoff.engine.backends.worker_threads import WorkerThreads
 from bakeoff.engine.cohort import Cohort
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from tests.engine.conftest import Bench, Kit
 
 from tests.engine.backends.stub_graphs import Stream, stub_graphs
+from tests.engine.generation.reference_texts import ends_early
 
 NUM_PROMPTS = 11
 KINDS: list[tuple[str, dict[str, Any]]] = [
@@ -56,20 +56,6 @@ def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(generation, "worker_threads_of", lambda base: WorkerThreads(1))
 
 
-def ends_early(monkeypatch: pytest.MonkeyPatch, share: int) -> None:
-    """Makes some rows end early: their end token is the likeliest whenever it is not blocked."""
-    original = Greedy._logits
-
-    def logits(self: Greedy, last_RD: Tensor) -> Tensor:
-        found = original(self, last_RD)
-        # Follows from the row's own content, so that it does not hang on its place in the batch.
-        marks = last_RD[:, 0].float().mul(50).long().remainder(share) == 0
-        found[marks, self._end_id] = 1e6
-        return found
-
-    monkeypatch.setattr(Greedy, "_logits", logits)
-
-
 @pytest.mark.usefixtures("no_workers")
 @pytest.mark.parametrize("share", [1_000_000, 6])
 @pytest.mark.parametrize("ngram", [0, 2, 3])
@@ -80,7 +66,7 @@ def test_the_frozen_step_writes_what_the_open_one_writes(
     ngram: int,
     share: int,
 ) -> None:
-    ends_early(monkeypatch, share)
+    ends_early(monkeypatch, share, Greedy)
     options = GenerationOptions(max_new_tokens=40, no_repeat_ngram=ngram, batch_rows=12)
     slots = list(range(len(KINDS)))
     with cohort:
@@ -138,7 +124,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
 def test_batches_of_all_lengths_take_turns_in_one_memory(
     kit: Kit, bench: Bench, watched: type[Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends_early(monkeypatch, 8)
+    ends_early(monkeypatch, 8, Greedy)
     prompts = kit.rows(45, (3, 60), np.random.default_rng(23))
     with Cohort(bench.base, [], 1) as cohort:
         generate(cohort, [0], prompts, GenerationOptions(max_new_tokens=40, batch_rows=8))
@@ -179,7 +165,7 @@ def test_captured_tokens_are_the_tokens_and_batches_share_their_graphs(
     watched: type[Watched],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ends_early(monkeypatch, 4)
+    ends_early(monkeypatch, 4, Greedy)
     monkeypatch.setattr(Watched, "captures_too", True)
     monkeypatch.setattr(greedy_module, "_ROOM", 128)
     options = GenerationOptions(max_new_tokens=40, batch_rows=12)
@@ -227,7 +213,7 @@ def test_running_out_of_memory_drops_caches_and_graphs(
 def test_rows_that_have_ended_leave(
     cohort: Cohort, prompts: list[NDArray[np.int32]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends_early(monkeypatch, 4)
+    ends_early(monkeypatch, 4, Greedy)
     monkeypatch.setattr(generation, "worker_threads_of", lambda base: WorkerThreads(1))
     widths: list[int] = []
     original = Greedy._token

@@ -15,7 +15,7 @@ from bakeoff.engine.generation.generate import generate
 from bakeoff.engine.generation.greedy import Greedy
 from bakeoff.engine.generation.mixed import generate_rows
 from bakeoff.errors import OutOfMemoryError
-from tests.engine.generation.reference_texts import Prompts, options_of, seated, tuned
+from tests.engine.generation.reference_texts import Prompts, ends_early, options_of, seated, tuned
 
 if TYPE_CHECKING:
     from bakeoff.methods.contract import Method, Tensors
@@ -61,20 +61,6 @@ def rows(kit: Kit) -> tuple[list[int], Prompts]:
     return slots, kit.rows(NUM_ROWS, (3, 40), draw)
 
 
-def ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Makes some rows end early, by their own content, in every loop."""
-    for kind in (Greedy, mixed._GreedyRows):
-        original = kind._logits
-
-        def logits(self: Any, last_RD: Tensor, original: Any = original) -> Tensor:
-            found: Tensor = original(self, last_RD)
-            marks = last_RD[:, 0].float().mul(20).long().remainder(5) == 0
-            found[marks, self._end_id] = 1e6
-            return found
-
-        monkeypatch.setattr(kind, "_logits", logits)
-
-
 @pytest.mark.parametrize("no_repeat_ngram", [0, 2])
 @pytest.mark.parametrize("batch_rows", [NUM_ROWS, 7])
 def test_rows_of_all_methods_are_written_as_each_alone(
@@ -86,7 +72,7 @@ def test_rows_of_all_methods_are_written_as_each_alone(
     no_repeat_ngram: int,
     batch_rows: int,
 ) -> None:
-    ends_early(monkeypatch)
+    ends_early(monkeypatch, 5, Greedy, mixed._GreedyRows)
     slots, prompts = rows
     options = options_of(no_repeat_ngram=no_repeat_ngram, batch_rows=batch_rows)
     told: list[tuple[int, int]] = []
@@ -109,7 +95,7 @@ def test_rows_of_all_methods_are_written_as_each_alone(
 def test_rows_that_have_ended_leave(
     cohort: Cohort, rows: tuple[list[int], Prompts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends_early(monkeypatch)
+    ends_early(monkeypatch, 5, Greedy, mixed._GreedyRows)
     widths: list[int] = []
     original = mixed._GreedyRows._embed
 

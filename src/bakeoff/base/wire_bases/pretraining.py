@@ -225,7 +225,7 @@ def updates(
     Args:
         model: as ``speed_up`` left it.
         learning_rate: the highest. done: how far training is after a number of updates, from 0 to
-            1, where it ends. step: updates that were made before.
+            1, where it ends, after one at least. step: updates that were made before.
 
     Yields:
         How many updates were made, and the loss before the last one: a scalar on the device, since
@@ -234,7 +234,7 @@ def updates(
     # Four axes, so that Transformers takes it as it is: making its own waits for a GPU. What
     # attends here reads none.
     no_mask = torch.zeros((1, 1, 1, 1), device=model.device)
-    while (share := done(step)) < 1:
+    while (share := min(1.0, done(step))) < 1 or step == 0:
         for group in optimizer.param_groups:
             group["lr"] = rate_at(learning_rate, step, share)
         ids_BT = sent(stream.batch(), model.device)
