@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import random
@@ -85,10 +86,10 @@ def _no_waiting_for_disks() -> Iterator[None]:
 def pytest_collection_finish() -> None:
     """The same cases each time; and what is imported by now stays, so that no collection of
     garbage looks at it again."""
-    providers: Any = sys.modules.get("hypothesis.internal.conjecture.providers")
-    if providers is not None:
-        # Else a test's cases would depend on what its process has imported for others.
-        providers._get_local_constants = lambda: providers._local_constants
+    if "hypothesis" in sys.modules:
+        # Else a test's cases would depend on what its process has imported, also for others.
+        providers: Any = importlib.import_module("hypothesis.internal.conjecture.providers")
+        providers._get_local_constants = providers.Constants
     gc.collect()
     gc.freeze()
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from hypothesis.internal.conjecture import providers
+from hypothesis import given, strategies
 
 import bakeoff.limits
 
 
-def test_cases_are_drawn_whatever_is_imported() -> None:
+@given(strategies.text())
+def test_cases_are_drawn_whatever_is_imported(text: str) -> None:
     """Hypothesis mixes the numbers and texts of all modules that are imported into its cases, so
     that those of a test depended on which tests its process had run."""
+    from hypothesis.internal.conjecture import providers
+
     assert bakeoff.limits.SECONDS  # a module with numbers of its own
     assert len(providers._get_local_constants()) == 0
