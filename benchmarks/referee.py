@@ -219,7 +219,7 @@ def what_is_asked(found: dict[str, _Counted]) -> list[Asked]:
             average = sum(value for _, value in cells) / len(cells)
             checks.append(
                 Asked(
-                    what=f"{what}, mean of cells",
+                    what=f"{what}, mean of cells of three seeds or more",
                     asked=f"at most {mean} %",
                     found=f"{average:.2f} %",
                     met=average <= mean,

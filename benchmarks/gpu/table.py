@@ -138,7 +138,7 @@ def _figures() -> Iterator[Stage]:
     )
     yield Stage(
         name="seed_study",
-        question="the first study, whole, against the loops that a user would write",
+        question="studies/seed.yaml, whole, against the loops that a user would write",
         module="gpu.stages.seed_study",
         limit=480,
     )
