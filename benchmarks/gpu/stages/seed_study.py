@@ -1,4 +1,4 @@
-"""`studies/seed.yaml`, whole, against the loops that a user would write: ``benchmarks/study.py``."""
+"""``studies/seed.yaml``, whole, against the loops of a user: ``benchmarks/study.py``."""
 
 from __future__ import annotations
 
