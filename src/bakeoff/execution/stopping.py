@@ -23,6 +23,8 @@ _SIGHUP: Final[int | None] = getattr(signal, "SIGHUP", None)
 _SIGALRM: Final[int | None] = getattr(signal, "SIGALRM", None)
 _MOMENT: Final = 0.001
 """Seconds after which a signal is looked at again."""
+_PRINTED: Final = 1.0
+"""Seconds in which Python has printed what a hook raised; what is raised meanwhile is lost."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -249,7 +251,10 @@ class StopSignals:
         self._waits = True
         self._raise_or_wait(frame)
         if is_third:
-            raise stop  # ends what hangs in the hook, and is raised again after it
+            # It ends what hangs in the hook, and is raised again once Python has printed that.
+            if _SIGALRM is not None:
+                signal.setitimer(signal.ITIMER_REAL, _PRINTED)
+            raise stop
 
     def _raise_or_wait(self, frame: FrameType | None) -> None:
         """Raises what is requested, unless it is deferred; in a moment, where it may not be now."""
